@@ -1,0 +1,31 @@
+"""Faults a person can mend, each named by what is wrong; commands print them as one line and exit with code 2."""
+
+from __future__ import annotations
+
+
+class SimkoError(Exception):
+    """Base of every fault that is the input's, not ours: the message says what is wrong, where, and what to do next."""
+
+
+class RunExists(SimkoError):
+    """The run folder already holds a run and `--resume` was not asked for."""
+
+
+class RunNotFound(SimkoError):
+    """No run at the path."""
+
+
+class RunBusy(SimkoError):
+    """Another process is writing this run."""
+
+
+class RunUnwritable(SimkoError):
+    """The run folder cannot be created or written."""
+
+
+class SchemaTooNew(SimkoError):
+    """The run was written by a newer version of the store."""
+
+
+class QueryFailed(SimkoError):
+    """The SQL could not be run."""

@@ -1,0 +1,153 @@
+"""The columns of every table a run writes: name, Arrow type and meaning, in one place.
+
+Four Parquet tables (`tokens`, `responses`, `rollups`, `evals`), flat columns only (the entropy histogram is the one list).
+Everything else about the data (writer options, views, the docs page) is derived from these definitions, and a test holds
+`docs/schema.md` against them. Log-probabilities and entropies are in nats. The number K of ranked candidates is the
+run's `--probe_k`; it fixes how many `logp_k`/`id_k` columns a run has, so tables of different runs are read by name.
+
+Invariants: a row is never rewritten; `(attempt, worker, response_id, step, position)` is unique in `tokens`;
+`(attempt, step, worker, verdict)` is unique in `rollups`; sums in `rollups` run over *all* scored tokens, even when
+token rows are sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+"""Written to `run.json`. Readers open this version and older ones; a newer one is refused by name, the other runs stay usable."""
+
+Verdict = Literal["right", "wrong", "unjudged"]
+VERDICTS: tuple[Verdict, ...] = ("right", "wrong", "unjudged")
+
+TableName = Literal["tokens", "responses", "rollups", "evals"]
+TABLES: tuple[TableName, ...] = ("tokens", "responses", "rollups", "evals")
+
+ENTROPY_BIN_WIDTH = 0.1
+"""Width in nats of a bin of `rollups.entropy_histogram`; bin b counts tokens with b·width ≤ H < (b+1)·width."""
+ENTROPY_BINS = 128
+"""Number of bins; the last one is open upwards (12.7 nats and more: ln V of the largest vocabularies is about 12.5)."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, Arrow type and what it means. `ranked` columns repeat for k = 1..K as `name_k`."""
+
+    name: str
+    type: pa.DataType
+    doc: str
+    ranked: bool = False
+    dictionary: bool = False
+    """Whether the writer dictionary-encodes it: repeated integers and strings yes, floats never (larger and slower)."""
+
+
+def _ranked(name: str, type: pa.DataType, doc: str) -> Column:
+    return Column(name, type, doc, ranked=True)
+
+
+def _key(name: str, type: pa.DataType, doc: str) -> Column:
+    return Column(name, type, doc, dictionary=True)
+
+
+_ATTEMPT = _key("attempt", pa.int32(), "Which start of the run wrote the row (1, 2, …); views take the newest attempt a step.")
+_WORKER = _key("worker", pa.int32(), "Rank of the process that scored the row.")
+
+TOKENS: tuple[Column, ...] = (
+    _ATTEMPT,
+    _key("step", pa.int32(), "Optimizer step (1, 2, …) whose loss scored the token: the distribution logged is the one trained on."),
+    _WORKER,
+    _key("response_id", pa.int64(), "The response, unique within an attempt; joins `responses`."),
+    _key("position", pa.int32(), "Index of the token within its response, from 0."),
+    _key("token_id", pa.int32(), "Vocabulary id of the sampled token."),
+    Column("logprob", pa.float32(), "Log-probability of the sampled token."),
+    _key("rank", pa.int32(), "Rank of the sampled token: 1 + number of vocabulary entries with a strictly larger logit."),
+    Column("entropy", pa.float32(), "Exact entropy H of the next-token distribution over the whole vocabulary."),
+    Column("collision", pa.float32(), "Collision probability Σ_v p_v²."),
+    Column("forking", pa.bool_(), "Whether the run's forking rule (`run.json`) calls this a forking (high-entropy) token."),
+    _ranked("logp", pa.float32(), "Log-probability of the rank-k candidate."),
+    _ranked("id", pa.int32(), "Vocabulary id of the rank-k candidate; ties go to the lowest id."),
+)
+
+RESPONSES: tuple[Column, ...] = (
+    _ATTEMPT,
+    _key("generation", pa.int32(), "Rollout batch (0, 1, …) the response was sampled in."),
+    _key("step", pa.int32(), "First optimizer step that trains on that rollout batch."),
+    _WORKER,
+    Column("response_id", pa.int64(), "The response, unique within an attempt."),
+    Column("prompt_id", pa.string(), "Identity of the prompt, stable over the run.", dictionary=True),
+    _key("group_id", pa.int64(), "The group of responses to one prompt within a rollout batch."),
+    Column("reward", pa.float32(), "Scalar reward; NULL where the response could not be judged."),
+    Column("verdict", pa.string(), "`right`, `wrong` or `unjudged` (the grader could not decide).", dictionary=True),
+    Column("advantage", pa.float32(), "Advantage of the response before any per-token change by the method."),
+    _key("n_tokens", pa.int32(), "Tokens of the response that count in the loss."),
+    Column("truncated", pa.bool_(), "Whether the response hit the length limit instead of ending itself."),
+    Column("prompt", pa.string(), "Prompt text as given to the model.", dictionary=True),
+    Column("completion", pa.string(), "Response text."),
+)
+
+ROLLUPS: tuple[Column, ...] = (
+    _ATTEMPT,
+    _key("step", pa.int32(), "Optimizer step whose loss scored the tokens."),
+    _WORKER,
+    Column("verdict", pa.string(), "`right`, `wrong` or `unjudged`.", dictionary=True),
+    Column("n_responses", pa.int64(), "Responses with at least one counted token."),
+    Column("n_tokens", pa.int64(), "Tokens counted."),
+    Column("n_forking", pa.int64(), "Forking tokens among them."),
+    Column("n_rank_1", pa.int64(), "Tokens whose sampled candidate was rank 1."),
+    Column("n_nonfinite", pa.int64(), "Tokens left out of every sum because a statistic was NaN or infinite."),
+    Column("sum_logprob", pa.float64(), "Σ over tokens of the sampled log-probability."),
+    Column("sum_entropy", pa.float64(), "Σ over tokens of H."),
+    Column("sum_collision", pa.float64(), "Σ over tokens of Σ_v p_v²."),
+    Column("response_sum_logprob", pa.float64(), "Σ over responses of the response's mean sampled log-probability."),
+    Column("response_sum_entropy", pa.float64(), "Σ over responses of the response's mean entropy."),
+    _ranked("sum_logp", pa.float64(), "Σ over tokens of log p(rank k)."),
+    _ranked("sum_p", pa.float64(), "Σ over tokens of p(rank k)."),
+    _ranked("forking_sum_logp", pa.float64(), "Σ over forking tokens of log p(rank k)."),
+    _ranked("forking_sum_p", pa.float64(), "Σ over forking tokens of p(rank k)."),
+    _ranked("response_sum_logp", pa.float64(), "Σ over responses of the response's mean log p(rank k); ÷ n_responses it is Λ(k)."),
+    Column("entropy_histogram", pa.list_(pa.int64()), f"Token counts by entropy, bins of {ENTROPY_BIN_WIDTH} nats, the last open upwards."),
+)
+
+EVALS: tuple[Column, ...] = (
+    _ATTEMPT,
+    _key("step", pa.int32(), "Optimizer steps done when the policy was evaluated (0 = before training)."),
+    _WORKER,
+    Column("split", pa.string(), "Which problems: `heldout`, `train`, or the dataset's name.", dictionary=True),
+    Column("source", pa.string(), "`exact` (answers enumerated) or `sampled` (n drawn, c right).", dictionary=True),
+    Column("prompt_id", pa.string(), "Identity of the problem, stable over the run.", dictionary=True),
+    Column("n", pa.int32(), "Responses judged right or wrong (`sampled`; NULL when exact)."),
+    Column("c", pa.int32(), "Right ones among them (`sampled`; NULL when exact)."),
+    Column("n_unjudged", pa.int32(), "Responses the grader could not decide, not part of n (`sampled`; NULL when exact)."),
+    Column("success", pa.float64(), "Exact probability that one sampled response is right (`exact`; NULL when sampled)."),
+)
+
+COLUMNS: dict[TableName, tuple[Column, ...]] = {
+    "tokens": TOKENS,
+    "responses": RESPONSES,
+    "rollups": ROLLUPS,
+    "evals": EVALS,
+}
+
+
+def expand(columns: tuple[Column, ...], k: int) -> Iterator[tuple[str, Column]]:
+    """Yield (column name on disk, definition), each ranked column once per rank: `logp_1`, …, `logp_k`."""
+    for column in columns:
+        if column.ranked:
+            for rank in range(1, k + 1):
+                yield f"{column.name}_{rank}", column
+        else:
+            yield column.name, column
+
+
+def arrow_schema(table: TableName, k: int) -> pa.Schema:
+    """Arrow schema of a table for a run that logs `k` ranked candidates."""
+    return pa.schema([(name, column.type) for name, column in expand(COLUMNS[table], k)])
+
+
+def dictionary_columns(table: TableName, k: int) -> list[str]:
+    """Names of the columns the Parquet writer dictionary-encodes."""
+    return [name for name, column in expand(COLUMNS[table], k) if column.dictionary]

@@ -1,0 +1,53 @@
+"""What happens at the edges of a step: the probe's step ends, pass@k is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from transformers import TrainerCallback
+
+from ..probes.probe import NullProbe, Probe
+
+
+class EndStep(TrainerCallback):
+    """Tells the probe that an optimizer step is over, so that its roll-up can be written."""
+
+    def __init__(self, probe: Probe | NullProbe) -> None:
+        self._probe = probe
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """`global_step` already counts the step that just ended."""
+        self._probe.end_step(state.global_step)
+
+
+class PassAtK(TrainerCallback):
+    """Measures held-out pass@k before the first step, every so many steps, and after the last.
+
+    Args:
+        evaluate: called with the number of steps done, on every rank.
+        every: steps between evaluations.
+    """
+
+    def __init__(self, evaluate: Callable[[int], None], every: int) -> None:
+        self._evaluate, self._every = evaluate, every
+        self._last: int | None = None
+
+    def _at(self, step: int) -> None:
+        if step != self._last:
+            self._last = step
+            self._evaluate(step)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Before training; a resumed run has measured its first step already."""
+        if state.global_step == 0:
+            self._at(0)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Every `every` steps."""
+        if state.global_step % self._every == 0:
+            self._at(state.global_step)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """After the last step."""
+        self._at(state.global_step)

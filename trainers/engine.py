@@ -1,0 +1,174 @@
+"""The adapter between TRL's `GRPOTrainer` and our objectives and probe: four overrides, no copy of TRL's loss.
+
+TRL scores a micro-batch through `model(…, fused_lm_head=True)`; the ranked head answers that call with the same
+log-probabilities and entropies *and* the ranked statistics. The objective turns them into surrogate log-probabilities
+and per-token advantages, which TRL's own loss consumes. Without objective and probe nothing is patched, and with a probe
+alone the losses equal stock TRL's (golden tests).
+
+Rows keep their identity through TRL's shuffle and split by tensors added to the inputs: `response_id`, `verdict`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from trl import GRPOTrainer
+
+from ..probes.probe import NullProbe, Probe
+from ..probes.ranked_head import add_ranked_head
+from ..store.schema import VERDICTS, Verdict
+from .objectives import Objective, ScoredBatch, Surrogate
+
+_SEAMS = {
+    "_compute_loss": ("self", "model", "inputs"),
+    "_generate_and_score_completions": ("self", "inputs"),
+    "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
+}
+for _name, _expected in _SEAMS.items():
+    if tuple(inspect.signature(getattr(GRPOTrainer, _name)).parameters) != _expected:
+        raise ImportError(f"GRPOTrainer.{_name} has changed its signature; this version of simko needs trl>=1.16,<1.17")
+
+RIGHT, WRONG, UNJUDGED = (VERDICTS.index(v) for v in ("right", "wrong", "unjudged"))
+
+
+class RankedGRPOTrainer(GRPOTrainer):
+    """`GRPOTrainer` that trains by an objective and shows every scored token to a probe.
+
+    Args:
+        objective: the method; None is TRL's own GRPO.
+        probe: a `Probe` attached to this trainer's model, or a `NullProbe`.
+        **kwargs: everything `GRPOTrainer` takes.
+
+    A response whose summed reward is at least 1 is right, one that no reward function could score (all returned None)
+    is unjudged, every other one is wrong.
+    """
+
+    def __init__(self, *args: Any, objective: Objective | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.objective = objective
+        self.probe: Probe | NullProbe = NullProbe()
+        self._scored_inputs: dict[str, Any] | None = None
+        self._ranked_output: Any = None
+        self._local_rewards = torch.empty(0)
+        if objective is not None:
+            self._add_head(objective.k)
+
+    def attach(self, probe: Probe | NullProbe) -> None:
+        """Show every micro-batch scored from now on to this probe."""
+        self.probe = probe
+
+    def _add_head(self, k: int) -> None:
+        add_ranked_head(self.model, k=k, temperature=self.temperature)
+        self.model.register_forward_hook(self._keep_output)
+
+    def _keep_output(self, _module: Any, _inputs: Any, output: Any) -> None:
+        if self._scored_inputs is not None:
+            self._ranked_output = output
+
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
+    ) -> torch.Tensor:
+        rewards_per_func: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        start = self.accelerator.process_index * len(prompts)
+        local = rewards_per_func[start : start + len(prompts)]
+        rewards = (local * self.reward_weights.to(local.device)).nansum(1)
+        self._local_rewards = rewards.masked_fill(local.isnan().all(1), float("nan"))
+        return rewards_per_func
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if not self.model.training:
+            return output
+        rewards = self._local_rewards
+        unjudged = rewards.isnan()
+        verdict = torch.where(unjudged, UNJUDGED, torch.where(rewards >= 1, RIGHT, WRONG))
+        n = len(inputs)
+        per_generation = n * self.accelerator.num_processes
+        generation = self._generation()
+        first = generation * per_generation + self.accelerator.process_index * n
+        response_id = torch.arange(first, first + n, device=rewards.device)
+        output["verdict"], output["response_id"] = verdict, response_id
+        if self.probe.active:
+            self.probe.responses(self._response_columns(inputs, output, generation))
+        return output
+
+    def _generation(self) -> int:
+        """Index of the rollout batch being sampled, the same on every rank and after a resume."""
+        every = self.args.steps_per_generation * self.num_iterations
+        return int(self.state.global_step * self.args.gradient_accumulation_steps // every)
+
+    def _response_columns(self, inputs: Sequence[dict[str, Any]], output: dict[str, Any], generation: int) -> dict[str, Any]:
+        """The columns of the `responses` table for a rollout batch, before TRL shuffles it."""
+        ids, mask = output["completion_ids"], output["completion_mask"].bool()
+        loss_mask = mask & output["tool_mask"].bool() if "tool_mask" in output else mask
+        ended = (torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & mask).any(1)
+        response_id = output["response_id"].tolist()
+        verdicts: list[Verdict] = [VERDICTS[v] for v in output["verdict"].tolist()]
+        decode = self.processing_class.batch_decode
+        return {
+            "generation": [generation] * len(inputs),
+            "step": [self.state.global_step + 1] * len(inputs),
+            "response_id": response_id,
+            "prompt_id": [str(row.get("prompt_id", "")) for row in inputs],
+            "group_id": [r // self.num_generations for r in response_id],
+            "reward": [None if r != r else r for r in self._local_rewards.tolist()],
+            "verdict": verdicts,
+            "advantage": output["advantages"].tolist(),
+            "n_tokens": loss_mask.sum(1).tolist(),
+            "truncated": (~ended).tolist(),
+            "prompt": decode(_strip(output["prompt_ids"], output["prompt_mask"]), skip_special_tokens=True),
+            "completion": decode(_strip(ids, mask), skip_special_tokens=True),
+        }
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        if not self.model.training or "response_id" not in inputs:
+            return super()._compute_loss(model, inputs)
+        inputs = dict(inputs)
+        mask = inputs["completion_mask"] * inputs["tool_mask"] if "tool_mask" in inputs else inputs["completion_mask"]
+        inputs["loss_mask"] = mask.bool()
+        self._scored_inputs = inputs
+        try:
+            with self.probe.batch(
+                step=self.state.global_step + 1,
+                response_ids=inputs["response_id"],
+                verdicts=inputs["verdict"],
+                mask=inputs["loss_mask"],
+            ):
+                return super()._compute_loss(model, inputs)
+        finally:
+            self._scored_inputs = self._ranked_output = None
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        logprob, entropy, aux_loss = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        if self._scored_inputs is None or self.objective is None:
+            return logprob, entropy, aux_loss
+        inputs = self._scored_inputs
+        surrogate = self.objective(self._scored_batch(inputs, logprob, entropy))
+        inputs["advantages"] = surrogate.advantages
+        self._log_surrogate(surrogate, inputs["loss_mask"])
+        return surrogate.logprob, entropy, aux_loss
+
+    def _scored_batch(self, inputs: dict[str, Any], logprob: torch.Tensor, entropy: torch.Tensor) -> ScoredBatch:
+        stats, width = self._ranked_output.stats, logprob.size(1)
+        return ScoredBatch(
+            logprob=logprob,
+            entropy=entropy,
+            top_logprob=stats.top_logprob[:, -width:],
+            rank=stats.rank[:, -width:],
+            mask=inputs["loss_mask"],
+            advantages=inputs["advantages"],
+            right=inputs["verdict"] == RIGHT,
+        )
+
+    def _log_surrogate(self, surrogate: Surrogate, mask: torch.Tensor) -> None:
+        counts = torch.stack([surrogate.forking.sum(), mask.sum()]).float()
+        forking, total = self.accelerator.reduce(counts, reduction="sum").tolist()
+        self._metrics["train"]["forking_fraction"].append(forking / max(total, 1.0))
+
+
+def _strip(ids: torch.Tensor, mask: torch.Tensor) -> list[list[int]]:
+    """(B, T) padded ids and mask to lists without padding."""
+    return [row[keep].tolist() for row, keep in zip(ids.cpu(), mask.bool().cpu(), strict=True)]

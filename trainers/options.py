@@ -1,0 +1,54 @@
+"""The options of `simko-train` that are ours; every other option is TRL's `GRPOConfig`, under TRL's own names.
+
+Light on purpose: `simko-train --help` reads this file without importing torch. An option left at None takes the value of
+the task's recipe (`trainers/recipes/<task>.yaml`), where real models get the paper's values and the built-in task gets
+values that matter at its size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+def _option(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class RunArguments:
+    """What to train, by which method, and what to log."""
+
+    method: Literal["simko", "grpo"] = _option("simko", "Training method.")
+    task: Literal["countdown", "gsm8k", "math"] | None = _option(
+        None, "What is trained: `countdown` (built in, the default without --dataset), `gsm8k` or `math`."
+    )
+    model: str | None = _option(
+        None, "Hub id, local checkpoint folder or .gguf file; default: the built-in tiny policy of the countdown task."
+    )
+    dataset: str | None = _option(
+        None, "Hub id or local .parquet/.jsonl/.json file of problems; default: the task's own data set."
+    )
+    eval_dataset: str | None = _option(
+        None, "Held-out problems for pass@k, given like --dataset; countdown has its own held-out split."
+    )
+    probe: bool = _option(False, "Log per-token ranked statistics, roll-ups and pass@k to Parquet in the run's folder.")
+    probe_k: int = _option(5, "Ranked candidates logged per token.")
+    simko_alpha: float | None = _option(None, "α: weight of the top-K smoothing at forks of right answers.")
+    simko_k: int | None = _option(None, "K: ranked candidates that share it.")
+    simko_tau: float | None = _option(None, "τ: per-response entropy quantile above which a token is a fork.")
+    simko_lambda: float | None = _option(None, "λ: factor on the rank-1 penalty at forks of wrong answers.")
+    pass_at_k_steps: int | None = _option(
+        None, "Optimizer steps between pass@k evaluations (also before the first and after the last); 0: never."
+    )
+    pass_at_k_samples: int | None = _option(
+        None, "Responses drawn per held-out problem for the sampled pass@k (the largest k it can tell); 0: exact only."
+    )
+    pass_at_k_problems: int | None = _option(None, "Held-out problems evaluated (default: all).")
+    resume: str | None = _option(
+        None, "A run's folder to continue from its latest checkpoint, with the options it was started with."
+    )
+
+
+RECIPE_KEYS = ("simko_alpha", "simko_k", "simko_tau", "simko_lambda", "pass_at_k_steps", "pass_at_k_samples")
+"""Own options that every recipe must set."""

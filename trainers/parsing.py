@@ -1,0 +1,179 @@
+"""From a command line and a YAML recipe to options: TRL's `TrlParser`, with its quirks mended.
+
+Later wins: the task's recipe, the resumed run's options, `--config FILE`, flags. Unknown keys are errors that name the
+nearest known one. Quirks mended: `--config=FILE`, prefixes of option names, tracebacks for a missing or malformed file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from trl import GRPOConfig, TrlParser
+
+from .errors import OptionError
+from .options import RECIPE_KEYS, RunArguments
+
+
+class _Parser(TrlParser):
+    """Argument errors become one-line `OptionError`s with the nearest known option."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(message + "; see `simko-train --help`")
+
+
+@dataclass
+class SimkoConfig(GRPOConfig):
+    """TRL's `GRPOConfig` with an output folder that defaults to `runs/<run_name>`."""
+
+    def __post_init__(self) -> None:
+        if self.output_dir is None and self.run_name is not None:
+            self.output_dir = str(Path("runs") / self.run_name)
+        super().__post_init__()
+
+
+def _parser() -> _Parser:
+    return _Parser(dataclass_types=[RunArguments, SimkoConfig], allow_abbrev=False, prog="simko-train")
+
+
+def full_help() -> str:
+    """Every option, ours and TRL's."""
+    return _parser().format_help()
+
+
+def _options(parser: _Parser) -> set[str]:
+    return {action.dest for action in parser._actions}
+
+
+def _reject_unknown(keys: list[str], known: set[str], where: str) -> None:
+    for key in keys:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; `simko-train --help-all` lists every option"
+            raise OptionError(f"unknown option {key} {where}{hint}")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise OptionError(f"cannot read --config {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        where = f" line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        raise OptionError(f"--config {path}{where} is not valid YAML; it must be flat lines `option: value`") from error
+    if not isinstance(content, dict):
+        raise OptionError(f"--config {path} must be flat YAML lines `option: value`")
+    return content
+
+
+def recipe(task: str) -> dict[str, Any]:
+    """The default options of a task."""
+    content: dict[str, Any] = yaml.safe_load((files(__package__) / "recipes" / f"{task}.yaml").read_text())
+    assert all(key in content for key in RECIPE_KEYS)
+    return content
+
+
+def _take(arguments: list[str], name: str) -> str | None:
+    """Remove `--name VALUE` or `--name=VALUE` from the arguments and return the last value."""
+    value = None
+    spellings = {f"--{name}", f"--{name.replace('_', '-')}"}
+    i = 0
+    while i < len(arguments):
+        flag, equals, rest = arguments[i].partition("=")
+        if flag in spellings:
+            if not equals and i + 1 >= len(arguments):
+                raise OptionError(f"--{name} needs a value")
+            value = rest if equals else arguments[i + 1]
+            del arguments[i : i + (1 if equals else 2)]
+        else:
+            i += 1
+    return value
+
+
+def _peek(arguments: list[str], name: str, *layers: dict[str, Any]) -> Any:
+    """The value an option will have, before the parser exists: flags first, then the layers, the last one winning."""
+    flag = _take(list(arguments), name)
+    if flag is not None:
+        return flag
+    return next((layer[name] for layer in reversed(layers) if layer.get(name) is not None), None)
+
+
+def saved_options(run_dir: Path) -> dict[str, Any]:
+    """The options a run was started with, from its `run.json`.
+
+    Raises:
+        OptionError: the folder holds no run, or its `run.json` cannot be read.
+    """
+    path = run_dir / "run.json"
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise OptionError(f"--resume {run_dir}: no run there (no readable run.json); give the folder of a run") from error
+    except json.JSONDecodeError as error:
+        raise OptionError(f"--resume {run_dir}: run.json is damaged; start a new run from one of its checkpoints") from error
+    options: dict[str, Any] = content.get("config", {})
+    return options
+
+
+def _default_run_name(task: str, method: str) -> str:
+    return f"{task}-{method}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
+
+
+def parse(arguments: list[str]) -> tuple[RunArguments, SimkoConfig]:
+    """Parse a command line (without the program's name).
+
+    Raises:
+        OptionError: an option is unknown, malformed, or contradicts another.
+    """
+    arguments = list(arguments)
+    config_path = _take(arguments, "config")
+    layers: list[dict[str, Any]] = []
+    resume = _peek(arguments, "resume", {})
+    parser = _parser()
+    known = _options(parser)
+    if resume is not None:
+        layers.append({**saved_options(Path(resume)), "output_dir": resume, "resume": resume})
+    if config_path is not None:
+        layers.append(_read_yaml(Path(config_path)))
+        _reject_unknown(list(layers[-1]), known, f"in {config_path}")
+    flags = [a.partition("=")[0][2:].replace("-", "_") for a in arguments if a.startswith("--")]
+    _reject_unknown(flags, known | {"no_" + k for k in known}, "on the command line")
+
+    task = _peek(arguments, "task", *layers)
+    if task is None:
+        if _peek(arguments, "dataset", *layers) is not None or _peek(arguments, "model", *layers) is not None:
+            raise OptionError("--model and --dataset need a --task: gsm8k, math or countdown")
+        task = "countdown"
+    available = [path.name[:-5] for path in (files(__package__) / "recipes").iterdir() if path.name.endswith(".yaml")]
+    if task not in available:
+        raise OptionError(f"unknown --task {task}; choose from {', '.join(sorted(available))}")
+    method = _peek(arguments, "method", *layers) or "simko"
+    defaults = {"task": task, "run_name": _default_run_name(task, method), "report_to": "none", **recipe(task)}
+    for layer in [defaults, *layers]:
+        parser.set_defaults_with_config(**layer)
+    try:
+        run, config = parser.parse_args_into_dataclasses(args=arguments)
+    except (ValueError, TypeError) as error:  # raised by the options' own checks
+        raise OptionError(re.sub(r"\s+", " ", str(error))) from error
+    return run, config
+
+
+def as_options(run: RunArguments, config: SimkoConfig) -> dict[str, Any]:
+    """The options that differ from the defaults of their class, as plain values: what `--resume` reads back."""
+    options: dict[str, Any] = {}
+    for part in (run, config):
+        for option in fields(part):
+            value = getattr(part, option.name)
+            value = getattr(value, "value", value)  # enums
+            if option.init and value != option.default and isinstance(value, (str, int, float, bool, list, dict)):
+                options[option.name] = value
+    for derived in ("resume", "output_dir", "generation_batch_size", "logging_dir"):
+        options.pop(derived, None)
+    return options

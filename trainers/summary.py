@@ -1,0 +1,66 @@
+"""The table a run ends with: pass@k and Λ(k) at its start and its end, read from the run's own log by SQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ..store import open as open_runs
+
+PASS_AT = (1, 8, 64, 256)
+RANKS = (1, 2, 3)
+
+_PASS_AT_K = """
+SELECT k, arg_min(pass_at_k, step), arg_max(pass_at_k, step), min(step), max(step), any_value(source)
+FROM pass_at_k
+WHERE split = 'heldout' AND source = (SELECT min(source) FROM pass_at_k WHERE split = 'heldout') AND k IN {ks}
+GROUP BY k ORDER BY k
+"""
+_LAMBDA_K = """
+WITH window_ends AS (SELECT min(step) AS first, max(step) AS last FROM lambda_k WHERE verdict = 'all')
+SELECT k,
+       sum(lambda_k * n_responses) FILTER (step < first + {window}) / sum(n_responses) FILTER (step < first + {window}),
+       sum(lambda_k * n_responses) FILTER (step > last - {window}) / sum(n_responses) FILTER (step > last - {window})
+FROM lambda_k, window_ends WHERE verdict = 'all' AND k IN {ks}
+GROUP BY k ORDER BY k
+"""
+
+
+def summary(run_dir: Path, window: int) -> Table:
+    """Start → end of a run.
+
+    Args:
+        run_dir: the run's folder.
+        window: optimizer steps averaged at either end for Λ(k): those of one rollout batch.
+
+    Returns:
+        A rich table; rows without data are left out.
+    """
+    with open_runs(run_dir) as connection:
+        passes = connection.execute(_PASS_AT_K.format(ks=PASS_AT)).fetchall()
+        lambdas = connection.execute(_LAMBDA_K.format(ks=RANKS, window=window)).fetchall()
+    table = Table(title=f"{run_dir.name}: start → end", title_justify="left")
+    for heading in ("", "start", "end", "change"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for k, start, end, *_ in passes:
+        table.add_row(f"pass@{k}", f"{start:.3f}", f"{end:.3f}", f"{end - start:+.3f}")
+    if passes:
+        table.caption = f"held-out pass@k, {passes[0][5]}, steps {passes[0][3]} and {passes[0][4]}; Λ(k) in nats, "
+        table.caption += f"training responses, first and last {window} steps"
+        table.caption_justify = "left"
+    for k, start, end in lambdas:
+        table.add_row(f"Λ({k})", f"{start:.3f}", f"{end:.3f}", f"{end - start:+.3f}")
+    return table
+
+
+def print_summary(run_dir: Path, window: int) -> None:
+    """Print the table, the run's folder, and the two commands to type next."""
+    console = Console()
+    console.print()
+    console.print(summary(run_dir, window))
+    runs = run_dir.parent
+    query = "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND k <= 3 ORDER BY step DESC, k LIMIT 9"
+    print(f"\nrun folder: {run_dir}\nlook at it: streamlit run dashboard/app.py -- --runs {runs}")
+    print(f'ask it:     simko query "{query}" --runs {run_dir}', flush=True)
