@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import warnings
 from typing import get_args, get_type_hints
 
 from ..store.errors import SimkoError
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         print(short_help())
         return 0
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' plans for their own next versions
     try:
         from ..trainers.parsing import full_help, parse
 

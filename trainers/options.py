@@ -10,6 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..store.errors import SimkoError
+
+
+class OptionError(SimkoError):
+    """An option is unknown, malformed, or contradicts another."""
+
 
 def _option(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})

@@ -15,11 +15,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 import yaml
 from trl import GRPOConfig, TrlParser
 
-from .errors import OptionError
-from .options import RECIPE_KEYS, RunArguments
+from .options import RECIPE_KEYS, OptionError, RunArguments
 
 
 class _Parser(TrlParser):
@@ -156,6 +156,8 @@ def parse(arguments: list[str]) -> tuple[RunArguments, SimkoConfig]:
         raise OptionError(f"unknown --task {task}; choose from {', '.join(sorted(available))}")
     method = _peek(arguments, "method", *layers) or "simko"
     defaults = {"task": task, "run_name": _default_run_name(task, method), "report_to": "none", **recipe(task)}
+    if not torch.accelerator.is_available():
+        defaults["use_cpu"] = True  # bf16, TRL's default, is refused without a GPU unless the CPU is asked for
     for layer in [defaults, *layers]:
         parser.set_defaults_with_config(**layer)
     try:

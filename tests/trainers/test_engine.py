@@ -7,52 +7,13 @@ import math
 import duckdb
 import pytest
 import torch
-from datasets import Dataset
 from simko.probes.probe import Probe
 from simko.trainers.engine import RankedGRPOTrainer
 from simko.trainers.objectives import SimKO
-from trl import GRPOConfig, GRPOTrainer
+from tiny import config, even_share, printed_history, prompts
+from trl import GRPOTrainer
 
-PROMPTS = Dataset.from_dict(
-    {"prompt": [f"{a} {b} {a + b}" for a in range(4) for b in range(4)], "prompt_id": [str(i) for i in range(16)]}
-)
-
-
-def even_share(completions, **_):
-    """A graded reward: the share of even numbers; 1.0 (right) when all are."""
-    return [sum(w.isdigit() and int(w) % 2 == 0 for w in c.split()) / max(1, len(c.split())) for c in completions]
-
-
-def config(folder, **overrides):
-    settings = {
-        "output_dir": str(folder),
-        "per_device_train_batch_size": 16,
-        "steps_per_generation": 2,
-        "gradient_accumulation_steps": 1,
-        "num_generations": 4,
-        "max_completion_length": 6,
-        "max_steps": 4,
-        "logging_steps": 1,
-        "learning_rate": 1e-3,
-        "bf16": False,
-        "gradient_checkpointing": False,
-        "save_strategy": "no",
-        "report_to": "none",
-        "disable_tqdm": True,
-        "seed": 3,
-        "use_cpu": True,
-    }
-    return GRPOConfig(**(settings | overrides))
-
-
-def printed_history(trainer):
-    """The logged figures as the trainer prints them, without the timings."""
-    timing = ("time", "runtime", "per_second", "flos")
-    return [
-        {k: f"{v:.4g}" for k, v in row.items() if isinstance(v, float) and not any(t in k for t in timing)}
-        for row in trainer.state.log_history
-    ]
-
+PROMPTS = prompts()
 
 CASES = {
     "off_policy": {},

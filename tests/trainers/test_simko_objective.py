@@ -9,7 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simko.trainers.objectives import ScoredBatch, SimKO, forking_mask
+from simko.probes.forking import forking_mask
+from simko.trainers.objectives import ScoredBatch, SimKO
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "simko.json").read_text())
 SINGLE_LOGITS = [2.0, 1.0, 0.5, 0.0, -1.0]

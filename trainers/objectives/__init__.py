@@ -1,4 +1,5 @@
-"""Training objectives as pure tensor functions, one small file a method; they import torch alone.
+"""Training objectives as pure tensor functions, one small file a method; they import torch and the forking rule
+alone.
 
 An objective maps a `ScoredBatch` to a `Surrogate`: log-probabilities whose *value* is the sampled token's log-probability
 and whose *gradient* is the method's, and the advantages that go with them. Any loss that consumes log-probabilities and
@@ -6,7 +7,6 @@ advantages (TRL's `grpo`, `dapo`, `dr_grpo`, `cispo`, `gspo`, …) then trains b
 """
 
 from .batch import Objective, ScoredBatch, Surrogate
-from .forking import forking_mask
 from .simko import SimKO
 
-__all__ = ["Objective", "ScoredBatch", "SimKO", "Surrogate", "forking_mask"]
+__all__ = ["Objective", "ScoredBatch", "SimKO", "Surrogate"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...probes.forking import forking_mask
 from .batch import ScoredBatch, Surrogate
-from .forking import forking_mask
 
 
 @dataclass(frozen=True)

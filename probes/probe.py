@@ -1,0 +1,361 @@
+"""The probe: a forward hook that logs the ranked statistics of every token a training step scores.
+
+`Probe.attach(model, run_dir)` works on any Hugging Face causal language model, in a plain PyTorch loop, on a stock TRL
+trainer (`trainer.model`) and under this package's engine, which says with `probe.batch(…)` what each forward means.
+
+What is logged: forwards of the model in training mode with gradients enabled (so neither rollouts nor passes under
+`torch.no_grad()`), once each, also when activation checkpointing runs parts of the model again in backward. Once
+`batch()` has been used, only forwards inside it.
+
+Invariants: after `attach` nothing here raises into training: an error is counted, warned about once and switches the
+probe off. No value is read from the device on the training thread. `NullProbe` is a probe that does nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import copy
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from ..store.batch import TokenBatch
+from .capture import capture, check_visible, inputs_of
+from .clock import StepClock
+from .forking import forking_mask
+from .models import causal_lm, unwrap
+from .null import NullProbe
+from .ranked_head import RankedHead, add_ranked_head, has_ranked_head
+from .rows import RESPONSE_FIELDS, Rows, Scope, response_columns, token_batch
+from .run_folder import open_run
+from .transfer import HostCopy
+from .trl_head import trl_fused_head
+
+__all__ = ["NullProbe", "Probe"]
+
+
+class Probe:
+    """Logs what a model's training steps score; make one with `attach`.
+
+    Attributes:
+        recorder: where the rows go (`simko.store.Recorder`).
+        step: the optimizer step being scored, from 1.
+        errors: number of errors of the probe itself; the first one switches it off.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        recorder: Any,
+        *,
+        k: int,
+        temperature: float,
+        tau: float,
+        tokenizer: Any = None,
+        start_step: int = 0,
+        head: RankedHead | None = None,
+        worker: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.recorder = recorder
+        self.step = start_step + 1
+        self.errors = 0
+        self._k, self._temperature, self._tau = k, temperature, tau
+        # Its own, since fast tokenizers must not be used by two threads.
+        self._tokenizer = copy.deepcopy(tokenizer)
+        self._head = head
+        self._rank, self._world_size = worker
+        self._scope: Scope | None = None
+        self._scopes_only = False
+        self._scored = False  # something was logged in the current step
+        self._seen = False  # … or ever
+        self._named = 0
+        self._open = True
+        self._responses: list[dict[str, Sequence[Any]]] = []
+        self._lock = threading.Lock()
+        self._hook = model.register_forward_hook(self._forward, with_kwargs=True)
+        self._clock = StepClock(model, self._optimizer_stepped, lambda: self._scored)
+        atexit.register(self.close, "interrupted")
+
+    @classmethod
+    def attach(
+        cls,
+        model: torch.nn.Module,
+        run_dir: str | Path,
+        *,
+        k: int = 5,
+        temperature: float | None = None,
+        tau: float = 0.8,
+        tokenizer: Any = None,
+        info: Mapping[str, Any] | None = None,
+        recorder: Any = None,
+        resume: bool = False,
+        start_step: int = 0,
+        verify: bool = True,
+    ) -> Self:
+        """Attach a probe to a model and open (or continue) the run folder.
+
+        Args:
+            model: a causal language model, also wrapped by PEFT, DDP or `torch.compile`; `trainer.model` of a trainer.
+            run_dir: the run's folder; made if need be.
+            k: number of ranked candidates K to log.
+            temperature: what logits are divided by first; None follows the trainer's head, else 1.
+            tau: quantile of the forking rule.
+            tokenizer: gives the vocabulary's texts and, for responses the probe names, prompts and completions.
+            info: entries of `run.json` to set: method, hyperparameters, model, task, dataset, config, …
+            recorder: a recorder already open on the run folder; the folder's `run.json` is then the caller's.
+            resume: continue a run that is there already, as a new attempt.
+            start_step: optimizer steps done before; the first one logged is `start_step + 1`.
+            verify: run a few tokens to see that the logged statistics will be the model's own.
+
+        Raises:
+            TooManyCandidates: K is not in 1..V.
+            ProbeCannotSee, HeadMismatch: the distributions cannot be seen; the message says what to change.
+            RunExists, RunUnwritable, SchemaTooNew, RunBusy: about the run folder.
+        """
+        if not 0 <= tau <= 1:
+            raise ValueError(f"tau is a quantile level in [0, 1], not {tau}")
+        outer, base = unwrap(model), causal_lm(model)
+        head: RankedHead | None = None
+        if trl_fused_head(base) is not None or has_ranked_head(base):
+            head = add_ranked_head(base, k=k, temperature=temperature, verify=verify)
+            temperature = head.temperature
+        else:
+            check_visible(outer, k, run=verify)
+        temperature = 1.0 if temperature is None else float(temperature)
+        try:
+            opened = open_run(
+                Path(run_dir),
+                base,
+                k=k,
+                temperature=temperature,
+                tau=tau,
+                tokenizer=tokenizer,
+                info=info or {},
+                recorder=recorder,
+                resume=resume,
+                start_step=start_step,
+            )
+        except BaseException:
+            if head is not None:
+                head.remove()
+            raise
+        return cls(
+            outer,
+            opened.recorder,
+            k=k,
+            temperature=temperature,
+            tau=tau,
+            tokenizer=tokenizer,
+            start_step=start_step,
+            head=head,
+            worker=(opened.rank, opened.world_size),
+        )
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is still logged."""
+        return self._open and self.errors == 0
+
+    @contextmanager
+    def batch(
+        self,
+        *,
+        step: int | None = None,
+        response_ids: Any = None,
+        verdicts: Any = None,
+        mask: torch.Tensor | None = None,
+        **about: Sequence[Any],
+    ) -> Iterator[None]:
+        """Say what the forwards inside the block mean; each takes as many of the entries as it has rows, in turn.
+
+        Args:
+            step: optimizer step whose loss scores them; None counts optimizer steps.
+            response_ids: (N,) ids, as list or tensor, whose rows the caller writes with `responses`. None: the probe
+                names the responses and writes their rows.
+            verdicts: (N,) of `right`, `wrong`, `unjudged`, or a tensor of their indices in `VERDICTS`.
+            mask: (N, T) tokens that count in the loss; its columns are the last T positions of the forward, and column
+                0 is position 0 of the response. None: what the forward scores.
+            **about: further columns of the responses the probe names: rewards, advantages, prompt_ids, group_ids,
+                truncated, prompts, completions.
+        """
+        if unknown := set(about) - set(RESPONSE_FIELDS):
+            raise TypeError(f"batch() takes no {', '.join(sorted(unknown))}; known are {', '.join(RESPONSE_FIELDS)}")
+        self._scopes_only = True
+        outer = self._scope
+        self._scope = Scope(step, response_ids, verdicts, mask, {RESPONSE_FIELDS[n]: v for n, v in about.items()})
+        try:
+            yield
+        finally:
+            self._scope = outer
+
+    def responses(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Write rows of `responses` (columns of the schema without attempt and worker)."""
+        if self.active:
+            self._guarded(self.recorder.put_responses, columns)
+
+    def evals(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Write rows of `evals` (columns of the schema without attempt and worker)."""
+        if self.active:
+            self._guarded(self.recorder.put_evals, columns)
+
+    def end_step(self, step: int | None = None) -> None:
+        """Close an optimizer step: what is scored next belongs to the next one.
+
+        Called by itself after each step of an optimizer over this model's parameters. Call it where no such step can be
+        seen (DeepSpeed, optimizers outside torch.optim). Called after such a step as well, it changes nothing.
+
+        Args:
+            step: the step that ended, which takes precedence over counting. None: the current one, if it has scored
+                anything.
+        """
+        if self.active:
+            self._guarded(self._end_step, step)
+
+    def close(self, status: str = "finished") -> None:
+        """Write everything out and let go of the model. Later calls do nothing.
+
+        Args:
+            status: `finished`, `interrupted` or `failed`, for the run's manifest.
+        """
+        if not self._open:
+            return
+        self._open = False
+        atexit.unregister(self.close)
+        self._hook.remove()
+        self._clock.remove()
+        if self._head is not None:
+            self._head.remove()
+        self._guarded(self._finish, status)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.close("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
+
+    # The training thread
+
+    def _guarded(self, function: Any, *args: Any) -> None:
+        try:
+            function(*args)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.errors += 1
+        if self.errors == 1:
+            warnings.warn(
+                f"the probe is switched off, training goes on: {type(error).__name__}: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _forward(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if (
+            self.active
+            and module.training
+            and torch.is_grad_enabled()
+            and (self._scope is not None or not self._scopes_only)
+            and torch._C._current_graph_task_id() == -1  # not a recomputation inside backward
+        ):
+            self._guarded(self._log, module, args, kwargs, output)
+
+    @torch.no_grad()
+    def _log(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        inputs = inputs_of(module, args, kwargs)
+        stats = capture(output, inputs, self._k, self._temperature)
+        count = stats.mask.size(0)
+        scope = self._scope or Scope(None, None, None, None)
+        said, mask = scope.take(count)
+        if mask is not None:
+            stats = stats.last(mask.size(1))
+            stats = stats._replace(mask=stats.mask & mask.to(stats.mask.device).bool())
+        self._reach(self.step if scope.step is None else int(scope.step))
+
+        tensors = {
+            "mask": stats.mask,
+            "token_id": stats.token_id.int(),
+            "logprob": stats.logprob.float(),
+            "rank": stats.rank.int(),
+            "entropy": stats.entropy.float(),
+            "collision": stats.collision.float(),
+            "forking": forking_mask(stats.entropy, stats.mask, self._tau),
+            "top_logprob": stats.top_logprob.float(),
+            "top_id": stats.top_id.int(),
+        }
+        named = "response_id" not in said
+        if named:
+            first = self._named
+            self._named += count
+            said["response_id"] = [i * self._world_size + self._rank for i in range(first, first + count)]
+            tensors |= {n: inputs[n] for n in ("input_ids", "attention_mask") if isinstance(inputs[n], torch.Tensor)}
+        tensors |= {f"said_{name}": values for name, values in said.items() if isinstance(values, torch.Tensor)}
+        copied = HostCopy(tensors)
+        self._scored = self._seen = True
+
+        def build(step: int = self.step) -> TokenBatch:
+            arrays = copied.arrays()
+            known = {name: arrays.get(f"said_{name}", values) for name, values in said.items()}
+            rows = Rows(step, known.pop("response_id"), known.pop("verdict", None), known)
+            if named:
+                columns = response_columns(rows, arrays, self._tokenizer)
+                with self._lock:
+                    self._responses.append(columns)
+            return token_batch(rows, arrays, own_mask=mask is None)
+
+        self.recorder.put(build)
+
+    def _optimizer_stepped(self) -> None:
+        if not self.active:
+            return
+        if self._scored:
+            self._guarded(self._end_step, self.step)
+            return
+        self.step += 1
+        if not self._seen and not self._scopes_only:
+            self._seen = True
+            warnings.warn(
+                "an optimizer step went by and the probe has seen no forward in training mode with gradients enabled: "
+                "call model.train(), and attach the probe to the model whose forward gives the loss",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _reach(self, step: int) -> None:
+        """Go on to `step`; a step still open before it is closed."""
+        if step != self.step and self._scored:
+            self._end_step(None)
+        self.step = step
+
+    def _end_step(self, step: int | None) -> None:
+        if step is None:
+            if not self._scored:
+                return
+            step = self.step
+        self.recorder.end_step(step)
+        self.step, self._scored = step + 1, False
+        self._write_responses()
+
+    def _write_responses(self) -> None:
+        with self._lock:
+            ready, self._responses = self._responses, []
+        for columns in ready:
+            self.recorder.put_responses(columns)
+
+    def _finish(self, status: str) -> None:
+        if self._scored:
+            self.recorder.end_step(self.step)
+        self.recorder.flush()
+        self._write_responses()
+        self.recorder.close(status)

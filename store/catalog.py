@@ -1,0 +1,226 @@
+"""SQL over runs: the manifests resolved once, base relations over their Parquet files, and the views on top.
+
+    with simko.store.open("runs/") as connection:
+        connection.sql("SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all'").df()
+
+Base relations hold every attempt: `all_tokens`, `all_responses`, `all_rollups`, `all_evals` (the schema's columns after
+`run`), and the small tables `attempts`, `run_info`, `vocabulary`. The views of `sql/*.sql` are written on those names
+alone, so they work the same on Parquet (here) and on in-memory tables (the dashboard's live mirror).
+
+Nothing here raises on the content of a run: a torn file, a damaged manifest or a newer schema is a line in `problems`,
+and the rest is served. An empty folder gives empty relations with the right columns.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from .errors import SimkoError
+from .manifest import Manifest, read_manifest
+from .run import VOCABULARY_FILE, find_runs, read_run
+from .schema import COLUMNS, TABLES, TableName, arrow_schema, expand
+
+VIEWS = ("runs", "tokens", "responses", "rollups", "evals", "lambda_k", "pass_at_k", "concentration")
+"""The views, in the order they are made; each is a file in `sql/`."""
+
+ATTEMPTS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("attempt", pa.int32()),
+        ("start_step", pa.int32()),
+        ("world_size", pa.int32()),
+        ("started", pa.string()),
+        ("ended", pa.string()),
+        ("status", pa.string()),
+        ("logged", pa.bool_()),
+        ("dropped", pa.int64()),
+    ]
+)
+RUN_INFO = pa.schema(
+    [(name, pa.string()) for name in ("run", "path", "created", "method", "model", "task", "dataset", "forking_rule")]
+    + [("probe_k", pa.int32()), ("temperature", pa.float64()), ("schema_version", pa.int32())]
+)
+VOCABULARY = pa.schema([("run", pa.string()), ("token_id", pa.int32()), ("text", pa.string())])
+_TYPES = {pa.int32(): "INTEGER", pa.int64(): "BIGINT", pa.float32(): "FLOAT", pa.float64(): "DOUBLE"}
+_TYPES |= {pa.bool_(): "BOOLEAN", pa.string(): "VARCHAR", pa.list_(pa.int64()): "BIGINT[]"}
+
+
+@dataclass
+class Run:
+    """A run that can be read: its name, folder, `run.json` and manifest."""
+
+    name: str
+    path: Path
+    info: dict[str, Any]
+    manifest: Manifest
+
+
+class Catalog:
+    """The runs of a folder behind one DuckDB connection.
+
+    Attributes:
+        connection: in memory; `con.execute("SELECT … FROM lambda_k")`.
+        runs: those that could be read.
+        problems: one line each about what could not.
+
+    Raises:
+        RunNotFound: the folder does not exist.
+    """
+
+    def __init__(self, folder: str | Path | Sequence[str | Path]) -> None:
+        self.runs, self.problems = load_runs(folder)
+        self.connection = duckdb.connect(":memory:")
+        for name, table in small_tables(self.runs).items():
+            self.connection.register(f"{name}_arrow", table)
+            self.connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {name}_arrow")
+            self.connection.unregister(f"{name}_arrow")
+        self.connection.execute(vocabulary_relation(self.runs))
+        k = largest_k(self.runs)
+        for table in TABLES:
+            self.connection.execute(_parquet_relation(table, self.runs, k))
+        define_views(self.connection, k)
+
+
+def open(folder: str | Path | Sequence[str | Path] = "runs") -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with the views over a run, a folder of runs, or a list of either.
+
+    What could not be read is warned about; use `Catalog` to get it as a list.
+
+    Raises:
+        RunNotFound: the folder does not exist.
+    """
+    catalog = Catalog(folder)
+    for problem in catalog.problems:
+        warnings.warn(problem, stacklevel=2)
+    return catalog.connection
+
+
+def load_runs(folder: str | Path | Sequence[str | Path]) -> tuple[list[Run], list[str]]:
+    """The readable runs of a folder (or several), and a line about everything that is not.
+
+    Raises:
+        RunNotFound: a folder does not exist.
+    """
+    folders = [folder] if isinstance(folder, (str, Path)) else folder
+    runs: list[Run] = []
+    problems: list[str] = []
+    for path in dict.fromkeys(run for f in folders for run in find_runs(Path(f))):
+        try:
+            info = read_run(path)
+        except SimkoError as error:
+            problems.append(str(error))
+            continue
+        manifest = read_manifest(path)
+        problems += manifest.problems
+        taken = {run.name for run in runs}
+        name = path.name if path.name not in taken else str(path)
+        runs.append(Run(name, path, info, manifest))
+    return runs, problems
+
+
+def largest_k(runs: Iterable[Run]) -> int:
+    """The largest K logged by any of the runs (at least 3, so that Λ(1..3) can always be asked for)."""
+    return max([3, *(int((run.info.get("probe") or {}).get("k") or 0) for run in runs)])
+
+
+def small_tables(runs: Iterable[Run]) -> dict[str, pa.Table]:
+    """`attempts` and `run_info` as Arrow tables."""
+    attempts: list[dict[str, Any]] = []
+    infos: list[dict[str, Any]] = []
+    for run in runs:
+        attempts += [{"run": run.name, **vars(attempt)} for attempt in run.manifest.attempts]
+        probe = run.info.get("probe") or {}
+        infos.append(
+            {
+                "run": run.name,
+                "path": str(run.path),
+                **{key: _text(run.info.get(key)) for key in ("created", "method", "model", "task", "dataset")},
+                "forking_rule": _text(probe.get("forking")),
+                "probe_k": probe.get("k"),
+                "temperature": probe.get("temperature"),
+                "schema_version": run.info["schema_version"],
+            }
+        )
+    return {
+        "attempts": pa.Table.from_pylist(attempts, schema=ATTEMPTS),
+        "run_info": pa.Table.from_pylist(infos, schema=RUN_INFO),
+    }
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def quote(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def vocabulary_relation(runs: Iterable[Run]) -> str:
+    """SQL that makes the view `vocabulary`."""
+    parts = [
+        f"SELECT {quote(run.name)} AS run, token_id, text FROM read_parquet({quote(str(run.path / VOCABULARY_FILE))})"
+        for run in runs
+        if (run.path / VOCABULARY_FILE).exists()
+    ]
+    empty = "SELECT NULL::VARCHAR AS run, NULL::INTEGER AS token_id, NULL::VARCHAR AS text WHERE false"
+    return "CREATE OR REPLACE VIEW vocabulary AS " + " UNION ALL ".join([*parts, empty])
+
+
+def empty_relation(table: TableName, k: int) -> str:
+    """A SELECT of the table's columns, `run` first, with their types and no rows."""
+    columns = [f"NULL::{_TYPES[field.type]} AS {field.name}" for field in arrow_schema(table, k)]
+    return f"SELECT NULL::VARCHAR AS run, {', '.join(columns)} WHERE false"
+
+
+def select_parts(table: TableName, run: str, paths: Sequence[Path]) -> str:
+    """A SELECT of every column of some Parquet files of one run, `run` first."""
+    listed = ", ".join(quote(str(path)) for path in paths)
+    return f"SELECT {quote(run)} AS run, * FROM read_parquet([{listed}], union_by_name = true)"
+
+
+def _parquet_relation(table: TableName, runs: Iterable[Run], k: int) -> str:
+    selects = [empty_relation(table, k)]
+    for run in runs:
+        paths = [part.path for part in run.manifest.parts if part.table == table]
+        if paths:
+            selects.append(select_parts(table, run.name, paths))
+    return f"CREATE OR REPLACE VIEW all_{table} AS " + " UNION ALL BY NAME ".join(selects)
+
+
+def define_views(connection: Any, k: int) -> None:
+    """Make the views on base relations that are there already.
+
+    A file of `sql/` may use `{each(…)}`-free placeholders: `{ranks}` is the list 1..K, and `{ranked:TEMPLATE}` repeats
+    TEMPLATE for every rank with `#` standing for it, separated by commas.
+
+    Args:
+        connection: a DuckDB connection or cursor.
+        k: the number of ranked candidates the base relations have columns for.
+    """
+    for view in VIEWS:
+        template = (files(__package__) / "sql" / f"{view}.sql").read_text(encoding="utf-8")
+        connection.execute(fill_ranks(template, k))
+
+
+def fill_ranks(template: str, k: int) -> str:
+    """Expand the placeholders of a view's SQL for K ranks."""
+    while (start := template.find("{ranked:")) >= 0:
+        end = template.index("}", start)
+        body = template[start + len("{ranked:") : end]
+        filled = ", ".join(body.replace("#", str(rank)) for rank in range(1, k + 1))
+        template = template[:start] + filled + template[end + 1 :]
+    return template
+
+
+def columns_of(table: TableName, k: int) -> Mapping[str, str]:
+    """Column name → what it means, for K ranks."""
+    return {name: column.doc for name, column in expand(COLUMNS[table], k)}

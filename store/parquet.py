@@ -1,0 +1,69 @@
+"""One way to write Parquet: zstd-3, large row groups, dictionaries for what repeats and never for floats.
+
+A file gets a temporary name that does not end in `.parquet`, so that no glob meets it, and is renamed when whole.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .batch import TokenBatch
+from .schema import TableName, arrow_schema, dictionary_columns
+
+_ROW_GROUP = 1 << 18
+
+
+def write_part(path: Path, table: TableName, data: pa.Table, k: int) -> int:
+    """Write a finished file; returns its size in bytes.
+
+    Raises:
+        OSError: the file could not be written; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(
+            data,
+            temporary,
+            compression="zstd",
+            compression_level=3,
+            row_group_size=_ROW_GROUP,
+            use_dictionary=dictionary_columns(table, k),
+        )
+        size = temporary.stat().st_size
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return size
+
+
+def token_table(batch: TokenBatch, *, k: int, attempt: int, worker: int) -> pa.Table:
+    """The token rows of a micro-batch, one a position inside the mask, in row-major order."""
+    mask = batch.mask if batch.log_rows is None else batch.mask & batch.log_rows[:, None]
+    row, position = np.nonzero(mask)
+    n = len(row)
+    columns: dict[str, object] = {
+        "attempt": np.full(n, attempt),
+        "step": np.full(n, batch.step),
+        "worker": np.full(n, worker),
+        "response_id": batch.response_id[row],
+        "position": position,
+        "token_id": batch.token_id[mask],
+        "logprob": batch.logprob[mask],
+        "rank": batch.rank[mask],
+        "entropy": batch.entropy[mask],
+        "collision": batch.collision[mask],
+        "forking": batch.forking[mask],
+    }
+    logp, ids = batch.top_logprob[mask], batch.top_id[mask]
+    columns |= {f"logp_{rank}": logp[:, rank - 1] for rank in range(1, k + 1)}
+    columns |= {f"id_{rank}": ids[:, rank - 1] for rank in range(1, k + 1)}
+    schema = arrow_schema("tokens", k)
+    arrays = [pa.array(np.ascontiguousarray(columns[field.name]), from_pandas=False).cast(field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)

@@ -1,0 +1,318 @@
+"""Writes a run while it trains: a bounded queue, one thread, whole Parquet files, one manifest line each.
+
+    training thread: put(batch) … end_step(step)        recorder's thread: rows, roll-ups → part-*.parquet → manifest
+
+A file holds whole steps. Files are written when a step ends and `flush_seconds` have passed or `flush_rows` are waiting,
+on `flush()` and on `close()`; evaluations at once. A full queue either blocks the caller or drops the batch and counts
+it, as `when_full` says. After a failed write (disk full, folder gone) `error` is set, one warning is given, and what
+comes later is dropped and counted: nothing here raises into training, and what was written stays readable.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import queue
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+
+from .batch import TokenBatch
+from .errors import RunBusy
+from .parquet import token_table, write_part
+from .rollup import Rollup
+from .run import MANIFEST_FOLDER, now, unwritable
+from .schema import TableName, arrow_schema
+
+TokenSource = TokenBatch | Callable[[], TokenBatch]
+
+
+@dataclass
+class RecorderCost:
+    """What recording has cost so far: rows, bytes and files written, batches dropped, milliseconds writing and waiting."""
+
+    rows: int = 0
+    bytes: int = 0
+    files: int = 0
+    dropped: int = 0
+    write_ms: float = 0.0
+    queue_wait_ms: float = 0.0
+
+
+class _Job(NamedTuple):
+    """A call to make on the recorder's thread."""
+
+    call: Callable[[], None]
+    batches: int = 0
+    """Micro-batches it carries: what is lost when it is dropped."""
+    always: bool = False
+    """Whether it is called even after a failed write."""
+
+
+class Recorder:
+    """The writer of one process (rank) of one attempt of a run.
+
+    Args:
+        run_dir: the run's folder, made by `create_or_resume`.
+        k: ranked candidates a token row holds.
+        attempt: which start of the run this is, the same on every rank.
+        start_step: optimizer steps done before it.
+        rank, world_size: this process among those that write the run.
+        config: the attempt's options, kept in its manifest.
+        queue_depth: batches that may wait.
+        when_full: `block` the caller, or `drop` the batch and count it.
+        flush_seconds, flush_rows: when a step's end writes files.
+
+    Raises:
+        RunBusy: another process is writing this rank of the run.
+        RunUnwritable: the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        k: int,
+        attempt: int,
+        start_step: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        config: Mapping[str, Any] | None = None,
+        queue_depth: int = 64,
+        when_full: Literal["block", "drop"] = "block",
+        flush_seconds: float = 2.0,
+        flush_rows: int = 200_000,
+    ) -> None:
+        self.run_dir, self.k, self.attempt, self.rank = Path(run_dir), k, attempt, rank
+        self.error: Exception | None = None
+        self.cost = RecorderCost()
+        self._when_full, self._flush_seconds, self._flush_rows = when_full, flush_seconds, flush_rows
+        self._queue: queue.Queue[_Job | None] = queue.Queue(queue_depth)
+        self._open = True
+        self._part = 0
+        self._flushed = time.monotonic()
+        self._rollup = Rollup(k)
+        self._pending: dict[TableName, list[pa.Table]] = {"tokens": [], "responses": [], "rollups": [], "evals": []}
+        self._rows_waiting = 0
+        self._lock = self._take_lock()
+        self._manifest = self._open_manifest(start_step, world_size, dict(config or {}))
+        self._thread = threading.Thread(target=self._work, name=f"simko-recorder-{rank}", daemon=True)
+        self._thread.start()
+        atexit.register(self.close, "interrupted")
+
+    # Called by training
+
+    def put(self, batch: TokenSource) -> None:
+        """Take a scored micro-batch; a callable is called on the recorder's thread, where it may wait for a copy."""
+        self._enqueue(_Job(lambda: self._take_batch(batch), batches=1), when_full=self._when_full)
+
+    def put_responses(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Take rows of `responses`: its columns without attempt and worker.
+
+        Raises:
+            ValueError: a column is unknown or has another length.
+        """
+        table = self._table("responses", columns)
+        self._enqueue(_Job(lambda: self._pending["responses"].append(table)))
+
+    def put_evals(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Take rows of `evals` and write them at once; otherwise as `put_responses`."""
+        table = self._table("evals", columns)
+        self._enqueue(_Job(lambda: self._write("evals", [table])))
+
+    def end_step(self, step: int) -> None:
+        """Close the roll-up of an optimizer step."""
+        self._enqueue(_Job(lambda: self._end_step(step)))
+
+    def flush(self) -> None:
+        """Write everything taken so far and wait until it is on disk."""
+        if not self._open:
+            return
+        done = threading.Event()
+        self._enqueue(_Job(self._flush))
+        self._enqueue(_Job(done.set, always=True))
+        done.wait()
+
+    def close(self, status: str = "finished") -> None:
+        """Write the rest, end the manifest with `status` (finished | interrupted | failed); later calls do nothing."""
+        if not self._open:
+            return
+        self._enqueue(_Job(self._flush))
+        self._enqueue(_Job(lambda: self._end(status), always=True))
+        self._open = False
+        atexit.unregister(self.close)
+        self._queue.put(None)
+        self._thread.join()
+        self._manifest.close()
+        os.close(self._lock)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close("finished" if kind is None else "failed")
+
+    def _enqueue(self, job: _Job, when_full: Literal["block", "drop"] = "block") -> None:
+        if not self._open:
+            self.cost.dropped += job.batches
+            return
+        if when_full == "drop":
+            try:
+                self._queue.put_nowait(job)
+            except queue.Full:
+                self.cost.dropped += job.batches
+            return
+        began = time.perf_counter()
+        self._queue.put(job)
+        self.cost.queue_wait_ms += 1e3 * (time.perf_counter() - began)
+
+    # The recorder's thread
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            if self.error is not None and not job.always:
+                self.cost.dropped += job.batches
+                continue
+            try:
+                job.call()
+            except Exception as error:
+                if self.error is None:
+                    self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        self._pending = {table: [] for table in self._pending}
+        warnings.warn(
+            f"cannot log to {self.run_dir} any more ({error}); training goes on, what was written stays readable",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        with contextlib.suppress(OSError, ValueError):
+            self._line({"kind": "cost", "dropped": self.cost.dropped, "error": str(error)})
+
+    def _take_batch(self, source: TokenSource) -> None:
+        batch = source if isinstance(source, TokenBatch) else source()
+        self._rollup.add(batch)
+        table = token_table(batch, k=self.k, attempt=self.attempt, worker=self.rank)
+        self._pending["tokens"].append(table)
+        self._rows_waiting += table.num_rows
+
+    def _end_step(self, step: int) -> None:
+        rows = self._rollup.rows(step)
+        self._rollup = Rollup(self.k)
+        if rows:
+            columns = {name: [row[name] for row in rows] for name in rows[0]}
+            self._pending["rollups"].append(self._table("rollups", columns))
+        due = time.monotonic() - self._flushed >= self._flush_seconds
+        if due or self._rows_waiting >= self._flush_rows:
+            self._flush()
+
+    def _flush(self) -> None:
+        # Rows before roll-ups: a step that readers see summed up can be looked into.
+        for table in ("responses", "tokens", "rollups"):
+            waiting, self._pending[table] = self._pending[table], []
+            self._write(table, waiting)
+        self._rows_waiting, self._flushed = 0, time.monotonic()
+
+    def _write(self, table: TableName, waiting: list[pa.Table]) -> None:
+        data = pa.concat_tables(waiting) if waiting else None
+        if data is None or not data.num_rows:
+            return
+        began = time.perf_counter()
+        self._part += 1
+        relative = f"{table}/part-{self.attempt:03d}-{self.rank:03d}-{self._part:06d}.parquet"
+        size = write_part(self.run_dir / relative, table, data, self.k)
+        took = 1e3 * (time.perf_counter() - began)
+        steps = data.column("step").to_numpy()
+        self._line(
+            {
+                "kind": "file",
+                "table": table,
+                "path": relative,
+                "steps": [int(steps.min()), int(steps.max())],
+                "rows": data.num_rows,
+                "bytes": size,
+                "write_ms": round(took, 3),
+            }
+        )
+        self.cost.rows += data.num_rows
+        self.cost.bytes += size
+        self.cost.files += 1
+        self.cost.write_ms += took
+
+    def _end(self, status: str) -> None:
+        if self.cost.dropped:
+            self._line({"kind": "cost", "dropped": self.cost.dropped, "error": None})
+        self._line({"kind": "end", "status": status, "ended": now()})
+
+    def _table(self, table: TableName, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+        schema = arrow_schema(table, self.k)
+        unknown = set(columns) - set(schema.names)
+        if unknown or not columns:
+            raise ValueError(f"{table} has no column {', '.join(sorted(unknown)) or '(none given)'}")
+        lengths = {name: len(values) for name, values in columns.items()}
+        n = next(iter(lengths.values()))
+        if any(length != n for length in lengths.values()):
+            raise ValueError(f"columns of {table} differ in length: {lengths}")
+        known = {**columns, "attempt": [self.attempt] * n, "worker": [self.rank] * n}
+        arrays = [pa.array(known.get(field.name, [None] * n), field.type, from_pandas=True) for field in schema]
+        return pa.Table.from_arrays(arrays, schema=schema)
+
+    def _line(self, entry: Mapping[str, Any]) -> None:
+        self._manifest.write(json.dumps(entry, ensure_ascii=False, default=str) + "\n")
+        self._manifest.flush()
+        os.fsync(self._manifest.fileno())
+
+    # Opening
+
+    def _take_lock(self) -> int:
+        import fcntl
+
+        try:
+            (self.run_dir / MANIFEST_FOLDER).mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.run_dir / MANIFEST_FOLDER / f".lock-{self.rank}", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise unwritable(self.run_dir, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise RunBusy(
+                f"{self.run_dir} is being written by another process; wait for it, or choose another --run_name"
+            ) from error
+        return descriptor
+
+    def _open_manifest(self, start_step: int, world_size: int, config: dict[str, Any]) -> Any:
+        path = self.run_dir / MANIFEST_FOLDER / f"{self.attempt:03d}-{self.rank:03d}.jsonl"
+        try:
+            manifest = path.open("x", encoding="utf-8")
+        except FileExistsError as error:
+            os.close(self._lock)
+            raise RunBusy(f"{path} is there already: attempt {self.attempt} has been started before") from error
+        except OSError as error:
+            os.close(self._lock)
+            raise unwritable(self.run_dir, error) from error
+        self._manifest = manifest
+        self._line(
+            {
+                "kind": "attempt",
+                "attempt": self.attempt,
+                "rank": self.rank,
+                "world_size": world_size,
+                "start_step": start_step,
+                "started": now(),
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "config": config,
+            }
+        )
+        return manifest

@@ -1,0 +1,30 @@
+-- Unbiased pass@k by step: 1 - C(n-c, k)/C(n, k) averaged over problems, 1 - (1-p)^k where p is exact.
+CREATE OR REPLACE VIEW pass_at_k AS
+WITH problems AS (
+    SELECT run, step, split, source, prompt_id, n, c, success FROM evals
+    UNION ALL BY NAME
+    SELECT run, step, 'train' AS split, 'rollouts' AS source, min(prompt_id) AS prompt_id,
+           count(*) FILTER (verdict <> 'unjudged')::INTEGER AS n, count(*) FILTER (verdict = 'right')::INTEGER AS c,
+           NULL::DOUBLE AS success
+    FROM responses WHERE group_id IS NOT NULL
+    GROUP BY run, step, attempt, generation, group_id
+),
+largest AS (  -- the largest k that every problem of an evaluation can tell
+    SELECT run, step, split, source, max(n) AS most FROM problems GROUP BY run, step, split, source
+),
+each AS (
+    SELECT p.run, p.step, p.split, p.source, g.k::INTEGER AS k, p.n,
+           CASE WHEN p.success IS NOT NULL THEN 1 - pow(1 - p.success, g.k)
+                WHEN p.n - p.c < g.k THEN 1.0
+                ELSE 1 - exp(lgamma(p.n - p.c + 1) - lgamma(p.n - p.c - g.k + 1) - lgamma(p.n + 1) + lgamma(p.n - g.k + 1))
+           END AS value
+    FROM problems p
+    JOIN largest l ON l.run = p.run AND l.step = p.step AND l.split = p.split AND l.source = p.source
+    CROSS JOIN (SELECT unnest([1, 2, 4, 8, 16, 32, 64, 128, 256]) AS k) g
+    WHERE p.success IS NOT NULL OR (p.n >= g.k AND g.k <= l.most)
+)
+SELECT run, step, split, source, k, avg(value) AS pass_at_k,
+       CASE WHEN count(*) > 1 THEN stddev_samp(value) / sqrt(count(*)) END AS stderr,
+       count(*) AS n_problems, sum(n)::BIGINT AS n_samples
+FROM each
+GROUP BY run, step, split, source, k;

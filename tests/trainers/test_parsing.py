@@ -1,0 +1,91 @@
+"""The command line: layers of options, unknown keys, and the help a newcomer reads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from simko.store.errors import SimkoError
+from simko.trainers.parsing import as_options, parse
+
+
+def test_defaults_are_the_built_in_task_with_its_own_recipe():
+    run, config = parse([])
+    assert (run.task, run.method, run.probe, run.probe_k) == ("countdown", "simko", False, 5)
+    assert (run.simko_alpha, run.simko_k, run.simko_tau, run.simko_lambda) == (0.1, 3, 0.5, 1.1)
+    assert config.learning_rate == 1.5e-4
+    assert config.output_dir.startswith("runs/countdown-simko-")
+
+
+def test_real_tasks_take_the_papers_values():
+    run, config = parse(["--task", "math", "--model", "org/model"])
+    assert (run.simko_alpha, run.simko_k, run.simko_tau, run.simko_lambda) == (0.01, 3, 0.8, 1.1)
+    assert config.learning_rate == 1e-6
+    assert config.max_completion_length == 3072
+
+
+def test_later_layers_win_and_dashes_are_underscores(tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("max_steps: 7\nsimko_alpha: 0.3\nrun_name: named\nprobe: true\n")
+    for spelling in (["--config", str(recipe)], [f"--config={recipe}"]):
+        run, config = parse([*spelling, "--max-steps", "9", "--simko_k=2"])
+        assert (config.max_steps, run.simko_alpha, run.simko_k, run.probe) == (9, 0.3, 2, True)
+        assert config.output_dir == "runs/named"
+
+
+def test_output_dir_is_the_runs_folder():
+    assert parse(["--output_dir", "elsewhere/x", "--run_name", "n"])[1].output_dir == "elsewhere/x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--simko_alfa", "0.1"], "did you mean simko_alpha"),
+        (["--max_step", "3"], "did you mean max_steps"),
+        (["--method", "ppo"], "invalid choice"),
+        (["--learning_rate", "fast"], "learning_rate"),
+        (["--task", "chess"], "choose from countdown, gsm8k, math"),
+        (["--model", "org/model"], "need a --task"),
+        (["--config", "missing.yaml"], "missing.yaml"),
+        (["--config"], "needs a value"),
+        (["--resume", "nowhere"], "no run there"),
+        (["--num_generations", "7"], "num_generations"),
+        (["stray"], "stray"),
+    ],
+)
+def test_mistakes_are_one_line_that_says_what_to_do(arguments, message):
+    with pytest.raises(SimkoError, match=message) as caught:
+        parse(arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_keys_in_a_recipe_are_named_with_the_file(tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("simko_apha: 0.3\n")
+    with pytest.raises(SimkoError, match=r"simko_apha in .*r.yaml; did you mean simko_alpha"):
+        parse(["--config", str(recipe)])
+    recipe.write_text("a: [1\n")
+    with pytest.raises(SimkoError, match="not valid YAML"):
+        parse(["--config", str(recipe)])
+
+
+def test_a_resumed_run_has_the_options_it_was_started_with(tmp_path):
+    run, config = parse(["--max_steps", "12", "--simko_tau", "0.6", "--probe", "--output_dir", str(tmp_path)])
+    (tmp_path / "run.json").write_text(json.dumps({"config": as_options(run, config)}))
+    again, again_config = parse(["--resume", str(tmp_path), "--max_steps", "20"])
+    assert (again.simko_tau, again.probe, again_config.max_steps) == (0.6, True, 20)
+    assert again_config.output_dir == str(tmp_path)
+    for name in ("per_device_train_batch_size", "steps_per_generation", "run_name", "seed", "adam_beta2"):
+        assert getattr(again_config, name) == getattr(config, name)
+
+
+def test_a_mistake_on_the_command_line_exits_with_2_and_no_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "simko.cli.train", "--simko_alfa", "1"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "simko-train: unknown option simko_alfa" in done.stderr
+    assert not list(tmp_path.iterdir())

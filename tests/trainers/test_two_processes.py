@@ -1,0 +1,40 @@
+"""Two gloo processes: our engine equals stock TRL, and their logs merge into one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import simko.store
+
+SCRIPT = Path(__file__).parent / "two_processes.py"
+
+
+def launch(kind, folder):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(
+        [*command, str(SCRIPT), kind, str(folder)], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((folder / f"{kind}.json").read_text())
+
+
+def test_two_ranks_equal_stock_trl_and_log_one_run(tmp_path):
+    assert launch("ours", tmp_path) == launch("stock", tmp_path)
+    with simko.store.open(tmp_path / "run") as connection:
+        (responses, distinct, workers) = connection.execute(
+            "SELECT count(*), count(DISTINCT response_id), count(DISTINCT worker) FROM responses"
+        ).fetchall()[0]
+        assert (responses, distinct, workers) == (64, 64, 2)
+        steps = connection.execute(
+            "SELECT step, sum(n_responses), bool_and(complete) FROM rollups GROUP BY step ORDER BY step"
+        ).fetchall()
+        assert steps == [(step, 16, True) for step in (1, 2, 3, 4)]

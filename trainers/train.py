@@ -1,0 +1,244 @@
+"""One training run from options to summary: task, model, trainer, probe, evaluation; what `simko-train` calls.
+
+The order matters: everything that a person can get wrong (model, data set, hyper-parameters, run folder) is checked
+before the first step, and from then on the run's folder is readable whatever happens. SIGTERM is treated like Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from transformers.trainer_utils import get_last_checkpoint
+
+from ..probes.errors import TooManyCandidates
+from ..probes.probe import NullProbe, Probe
+from ..store.recorder import Recorder
+from ..store.run import create_or_resume, next_attempt, write_vocabulary
+from .callbacks import EndStep, PassAtK
+from .engine import RankedGRPOTrainer
+from .evaluation import evaluate
+from .loading import load_model
+from .objectives import Objective, SimKO
+from .options import OptionError, RunArguments
+from .parsing import SimkoConfig, as_options
+from .progress import Progress, replace_progress
+from .rewards import TaskReward
+from .summary import print_summary
+from .tasks import Task, task_for
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM, as shells use it."""
+
+
+def train(run: RunArguments, config: SimkoConfig) -> int:
+    """Train, log and show; returns the process's exit code.
+
+    Raises:
+        SimkoError: an option, the model, the data set or the run's folder is not usable; nothing has been trained.
+    """
+    run_dir = Path(config.output_dir)
+    checkpoint = _checkpoint(run, run_dir)
+    _quiet(config)
+    model, tokenizer = load_model(run.model, **(config.model_init_kwargs or {}))
+    _check_ranks(run, model)
+    task = task_for(run.task or "countdown", dataset=run.dataset, eval_dataset=run.eval_dataset, tokenizer=tokenizer)
+    if torch.get_num_threads() > 1 and model.num_parameters() < 2_000_000 and not torch.cuda.is_available():
+        torch.set_num_threads(1)  # a tiny model's operations are shorter than waking a second thread
+
+    with TaskReward(task) as reward:
+        trainer = RankedGRPOTrainer(
+            model=model,
+            reward_funcs=reward,
+            args=config,
+            train_dataset=task.train,
+            processing_class=tokenizer,
+            objective=objective_of(run),
+        )
+        progress = replace_progress(trainer)
+        probe = _attach_probe(run, config, trainer, task, run_dir, checkpoint)
+        trainer.attach(probe)
+        trainer.add_callback(EndStep(probe))
+        if run.pass_at_k_steps:
+            measure = _evaluation(run, trainer, task, probe, progress)
+            trainer.add_callback(PassAtK(measure, run.pass_at_k_steps))
+        return _run(trainer, probe, progress, run, run_dir, checkpoint)
+
+
+def objective_of(run: RunArguments) -> Objective | None:
+    """The objective of `--method`; None is TRL's own GRPO.
+
+    Raises:
+        OptionError: a hyper-parameter is outside its range.
+    """
+    if run.method == "grpo":
+        return None
+    assert run.simko_alpha is not None and run.simko_k is not None
+    assert run.simko_tau is not None and run.simko_lambda is not None
+    try:
+        return SimKO(alpha=run.simko_alpha, k=run.simko_k, tau=run.simko_tau, penalty=run.simko_lambda)
+    except ValueError as error:
+        raise OptionError(str(error)) from error
+
+
+def _check_ranks(run: RunArguments, model: Any) -> None:
+    vocabulary = model.config.get_text_config().vocab_size
+    for k in (run.probe_k, run.simko_k or 1):
+        if not 1 <= k <= vocabulary:
+            raise TooManyCandidates(k, vocabulary)
+
+
+def _checkpoint(run: RunArguments, run_dir: Path) -> str | None:
+    if run.resume is None:
+        return None
+    checkpoint: str | None = get_last_checkpoint(str(run_dir))
+    if checkpoint is None:
+        raise OptionError(
+            f"--resume {run_dir}: no checkpoint-<step> folder there; start a new run, with --save_steps for checkpoints"
+        )
+    return checkpoint
+
+
+def _step_of(checkpoint: str | None) -> int:
+    return 0 if checkpoint is None else int(checkpoint.rpartition("-")[2])
+
+
+def _attach_probe(
+    run: RunArguments,
+    config: SimkoConfig,
+    trainer: RankedGRPOTrainer,
+    task: Task,
+    run_dir: Path,
+    checkpoint: str | None,
+) -> Probe | NullProbe:
+    if not run.probe:
+        return NullProbe()
+    accelerator, tokenizer = trainer.accelerator, trainer.processing_class
+    options = as_options(run, config)
+    attempt = 0
+    if accelerator.is_main_process:
+        create_or_resume(run_dir, _description(run, config, task, options), resume=run.resume is not None)
+        write_vocabulary(run_dir, _vocabulary(tokenizer, trainer.model.config.get_text_config().vocab_size))
+        attempt = next_attempt(run_dir)
+    if accelerator.num_processes > 1:
+        from accelerate.utils import broadcast_object_list
+
+        attempt = broadcast_object_list([attempt])[0]
+    recorder = Recorder(
+        run_dir,
+        k=run.probe_k,
+        attempt=attempt,
+        start_step=_step_of(checkpoint),
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        config=options,
+    )
+    return Probe.attach(
+        trainer.model, run_dir, k=run.probe_k, temperature=config.temperature, tau=run.simko_tau, recorder=recorder
+    )
+
+
+def _description(run: RunArguments, config: SimkoConfig, task: Task, options: dict[str, Any]) -> dict[str, Any]:
+    """What `run.json` says about the run, beside what the probe itself knows."""
+    hyperparameters = {key: value for key, value in vars(run).items() if key.startswith(f"{run.method}_")}
+    return {
+        "run": Path(config.output_dir).name,
+        "method": run.method,
+        "hyperparameters": {**hyperparameters, "learning_rate": config.learning_rate, "loss_type": config.loss_type},
+        "model": run.model or "countdown-base",
+        "tokenizer": run.model or "countdown-base",
+        "task": task.name,
+        "dataset": run.dataset or task.name,
+        "probe": {
+            "k": run.probe_k,
+            "temperature": config.temperature,
+            "logprobs": "raw",
+            "entropy": "exact",
+            "forking": f"entropy strictly above the {run.simko_tau}-quantile of its response",
+            "tie_rule": "lowest id first",
+        },
+        "versions": {name: version(name) for name in ("torch", "transformers", "trl", "accelerate", "simko")},
+        "config": options,
+    }
+
+
+def _vocabulary(tokenizer: Any, size: int) -> list[str]:
+    """The text of every token id, as it reads inside a response."""
+    known = len(tokenizer)
+    return [tokenizer.decode([i]) if i < known else "" for i in range(size)]
+
+
+def _evaluation(
+    run: RunArguments, trainer: RankedGRPOTrainer, task: Task, probe: Probe | NullProbe, progress: Progress
+) -> Callable[[int], None]:
+    """The function that measures held-out pass@k on the main process and logs it."""
+
+    def measure(step: int) -> None:
+        if not trainer.accelerator.is_main_process:
+            return
+        result = evaluate(
+            trainer.accelerator.unwrap_model(trainer.model),
+            trainer.processing_class,
+            task,
+            samples=run.pass_at_k_samples or 0,
+            limit=run.pass_at_k_problems,
+            temperature=trainer.temperature,
+            seed=trainer.args.seed + step,
+        )
+        probe.evals({"step": [step] * len(result), **result.columns})
+        progress.say(f"step {step}  {result.line}")
+        trainer.log({f"pass@{k}": value for k, value in result.pass_at_k.items()})
+
+    return measure
+
+
+def _run(
+    trainer: RankedGRPOTrainer,
+    probe: Probe | NullProbe,
+    progress: Progress,
+    run: RunArguments,
+    run_dir: Path,
+    checkpoint: str | None,
+) -> int:
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    status = "failed"
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.save_model(str(run_dir / "model"))
+        status = "finished"
+    except KeyboardInterrupt:
+        status = "interrupted"
+    finally:
+        probe.close(status)
+    if not trainer.accelerator.is_main_process:
+        return 0 if status == "finished" else INTERRUPTED
+    if status == "interrupted":
+        step = trainer.state.global_step
+        saved = get_last_checkpoint(str(run_dir)) if run_dir.is_dir() else None
+        print(f"\ninterrupted at step {step}; what was logged is in {run_dir}", file=sys.stderr)
+        if saved:
+            print(f"continue from step {_step_of(saved)}: simko-train --resume {run_dir}", file=sys.stderr)
+        return INTERRUPTED
+    if run.probe:
+        print_summary(run_dir, window=trainer.args.steps_per_generation * trainer.num_iterations)
+    else:
+        progress.say(f"done: {run_dir}; add --probe to log what happened to the distribution")
+    return 0
+
+
+def _as_interrupt(_signal: int, _frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _quiet(config: SimkoConfig) -> None:
+    """Leave the terminal to our lines: libraries' notices about defaults we chose on purpose are not the user's."""
+    if config.log_level == "passive" and os.environ.get("TRANSFORMERS_VERBOSITY") is None:
+        logging.getLogger("transformers").setLevel(logging.ERROR)
+        logging.getLogger("trl").setLevel(logging.ERROR)
