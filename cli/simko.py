@@ -1,6 +1,6 @@
 """`simko`: ask a run's log. Each sub-command is one thin module, imported only when it is called.
 
-    simko query "SELECT step, k, lambda_k FROM lambda_k" --runs runs/
+simko query "SELECT step, k, lambda_k FROM lambda_k" --runs runs/
 """
 
 from __future__ import annotations

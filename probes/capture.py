@@ -61,9 +61,12 @@ def capture(output: Any, inputs: dict[str, Any], k: int, temperature: float) -> 
 
 def logits_of(output: Any) -> torch.Tensor | None:
     """(B, T, V) logits in a model's output, or None."""
-    logits = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
-    if logits is None and isinstance(output, dict):
+    if isinstance(output, torch.Tensor):
+        logits: Any = output
+    elif isinstance(output, dict) and not hasattr(output, "logits"):
         logits = output.get("logits")
+    else:
+        logits = getattr(output, "logits", None)
     return logits if isinstance(logits, torch.Tensor) and logits.dim() == 3 else None
 
 
@@ -113,11 +116,12 @@ def check_visible(model: Any, k: int, *, run: bool = True) -> None:
         return
     ids = torch.arange(4, device=parameters[0].device if parameters else None).unsqueeze(0)
     accepted = inspect.signature(model.forward).parameters
-    labels = {"labels": ids} if "labels" in accepted else {}
+    call: dict[str, Any] = {"labels": ids} if "labels" in accepted else {}
+    by_name = "input_ids" in accepted or any(p.kind is p.VAR_KEYWORD for p in accepted.values())
     with quiet_eval(model), torch.no_grad():
         model.training = True  # of the top module only: a fused loss drops the logits in training
         try:
-            output = model(input_ids=ids, **labels) if "input_ids" in accepted else model(ids)
+            output = model(input_ids=ids, **call) if by_name else model(ids, **call)
         except Exception as error:
             raise ProbeCannotSee(
                 f"{type(model).__name__} cannot be run on input_ids alone ({type(error).__name__}: {error}): "

@@ -7,8 +7,9 @@ What is logged: forwards of the model in training mode with gradients enabled (s
 `torch.no_grad()`), once each, also when activation checkpointing runs parts of the model again in backward. Once
 `batch()` has been used, only forwards inside it.
 
-Invariants: after `attach` nothing here raises into training: an error is counted, warned about once and switches the
-probe off. No value is read from the device on the training thread. `NullProbe` is a probe that does nothing.
+Invariants: after `attach` nothing here raises into training, but for a misspelt argument of `batch`: an error is
+counted, warned about once and switches the probe off. Statistics are copied behind an event and read on the recorder's
+thread. `NullProbe` is a probe that does nothing.
 """
 
 from __future__ import annotations
@@ -25,16 +26,14 @@ from typing import Any, Self
 
 import torch
 
-from ..store.batch import TokenBatch
 from .capture import capture, check_visible, inputs_of
 from .clock import StepClock
-from .forking import forking_mask
+from .handover import deferred_batch
 from .models import causal_lm, unwrap
 from .null import NullProbe
 from .ranked_head import RankedHead, add_ranked_head, has_ranked_head
-from .rows import RESPONSE_FIELDS, Rows, Scope, response_columns, token_batch
+from .rows import RESPONSE_FIELDS, Scope
 from .run_folder import open_run
-from .transfer import HostCopy
 from .trl_head import trl_fused_head
 
 __all__ = ["NullProbe", "Probe"]
@@ -78,7 +77,8 @@ class Probe:
         self._open = True
         self._responses: list[dict[str, Sequence[Any]]] = []
         self._lock = threading.Lock()
-        self._hook = model.register_forward_hook(self._forward, with_kwargs=True)
+        # Not to be traced: the counters here would make torch.compile compile anew at each step.
+        self._hook = model.register_forward_hook(torch.compiler.disable(self._forward), with_kwargs=True)
         self._clock = StepClock(model, self._optimizer_stepped, lambda: self._scored)
         atexit.register(self.close, "interrupted")
 
@@ -283,38 +283,29 @@ class Probe:
             stats = stats._replace(mask=stats.mask & mask.to(stats.mask.device).bool())
         self._reach(self.step if scope.step is None else int(scope.step))
 
-        tensors = {
-            "mask": stats.mask,
-            "token_id": stats.token_id.int(),
-            "logprob": stats.logprob.float(),
-            "rank": stats.rank.int(),
-            "entropy": stats.entropy.float(),
-            "collision": stats.collision.float(),
-            "forking": forking_mask(stats.entropy, stats.mask, self._tau),
-            "top_logprob": stats.top_logprob.float(),
-            "top_id": stats.top_id.int(),
-        }
         named = "response_id" not in said
         if named:
             first = self._named
             self._named += count
             said["response_id"] = [i * self._world_size + self._rank for i in range(first, first + count)]
-            tensors |= {n: inputs[n] for n in ("input_ids", "attention_mask") if isinstance(inputs[n], torch.Tensor)}
-        tensors |= {f"said_{name}": values for name, values in said.items() if isinstance(values, torch.Tensor)}
-        copied = HostCopy(tensors)
         self._scored = self._seen = True
+        self.recorder.put(
+            deferred_batch(
+                stats,
+                said,
+                inputs,
+                step=self.step,
+                tau=self._tau,
+                own_mask=mask is None,
+                tokenizer=self._tokenizer,
+                keep_responses=self._keep_responses if named else None,
+            )
+        )
 
-        def build(step: int = self.step) -> TokenBatch:
-            arrays = copied.arrays()
-            known = {name: arrays.get(f"said_{name}", values) for name, values in said.items()}
-            rows = Rows(step, known.pop("response_id"), known.pop("verdict", None), known)
-            if named:
-                columns = response_columns(rows, arrays, self._tokenizer)
-                with self._lock:
-                    self._responses.append(columns)
-            return token_batch(rows, arrays, own_mask=mask is None)
-
-        self.recorder.put(build)
+    def _keep_responses(self, columns: dict[str, Sequence[Any]]) -> None:
+        # From the recorder's thread, which must not wait for room in its own queue: written at the end of a step.
+        with self._lock:
+            self._responses.append(columns)
 
     def _optimizer_stepped(self) -> None:
         if not self.active:

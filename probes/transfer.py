@@ -13,7 +13,7 @@ class HostCopy:
     """A copy under way: started on the training thread, waited for on the recorder's.
 
     On CUDA the tensors go to pinned memory behind an event; elsewhere they are copied at once, since a trainer may
-    overwrite its own. No call here reads a value on the training thread.
+    overwrite its own.
     """
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:

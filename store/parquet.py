@@ -65,5 +65,7 @@ def token_table(batch: TokenBatch, *, k: int, attempt: int, worker: int) -> pa.T
     columns |= {f"logp_{rank}": logp[:, rank - 1] for rank in range(1, k + 1)}
     columns |= {f"id_{rank}": ids[:, rank - 1] for rank in range(1, k + 1)}
     schema = arrow_schema("tokens", k)
-    arrays = [pa.array(np.ascontiguousarray(columns[field.name]), from_pandas=False).cast(field.type) for field in schema]
+    arrays = [
+        pa.array(np.ascontiguousarray(columns[field.name]), from_pandas=False).cast(field.type) for field in schema
+    ]
     return pa.Table.from_arrays(arrays, schema=schema)

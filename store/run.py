@@ -44,15 +44,35 @@ def create_or_resume(run_dir: Path, info: Mapping[str, Any], *, resume: bool) ->
         RunUnwritable: the folder cannot be made or written.
     """
     run_dir = Path(run_dir)
+    claim_folder(run_dir, resume=resume)
     if (run_dir / RUN_FILE).exists():
-        if not resume:
-            raise RunExists(f"{run_dir} already holds a run; give another --run_name, or continue it with --resume {run_dir}")
         read_run(run_dir)
         return
     content = {"schema_version": SCHEMA_VERSION, "run": run_dir.name, "created": now(), **info}
     try:
         (run_dir / MANIFEST_FOLDER).mkdir(parents=True, exist_ok=True)
         write_atomically(run_dir / RUN_FILE, json.dumps(content, indent=1, ensure_ascii=False, default=str))
+    except OSError as error:
+        raise unwritable(run_dir, error) from error
+
+
+def claim_folder(run_dir: Path, *, resume: bool) -> None:
+    """Make the run's folder and see that a run may be written there, before anything costly is begun.
+
+    Raises:
+        RunExists: there is a run and `resume` is False.
+        RunUnwritable: the folder cannot be made or written.
+    """
+    run_dir = Path(run_dir)
+    if (run_dir / RUN_FILE).exists() and not resume:
+        raise RunExists(
+            f"{run_dir} already holds a run; give another --run_name, or continue it with --resume {run_dir}"
+        )
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        trial = run_dir / f".writable.{os.getpid()}.tmp"
+        trial.touch()
+        trial.unlink()
     except OSError as error:
         raise unwritable(run_dir, error) from error
 

@@ -53,21 +53,31 @@ def _key(name: str, type: pa.DataType, doc: str) -> Column:
     return Column(name, type, doc, dictionary=True)
 
 
-_ATTEMPT = _key("attempt", pa.int32(), "Which start of the run wrote the row (1, 2, …); views take the newest attempt a step.")
+_ATTEMPT = _key(
+    "attempt", pa.int32(), "Which start of the run wrote the row (1, 2, …); views take the newest attempt a step."
+)
 _WORKER = _key("worker", pa.int32(), "Rank of the process that scored the row.")
 
 TOKENS: tuple[Column, ...] = (
     _ATTEMPT,
-    _key("step", pa.int32(), "Optimizer step (1, 2, …) whose loss scored the token: the distribution logged is the one trained on."),
+    _key(
+        "step",
+        pa.int32(),
+        "Optimizer step (1, 2, …) whose loss scored the token: the distribution logged is the one trained on.",
+    ),
     _WORKER,
     _key("response_id", pa.int64(), "The response, unique within an attempt; joins `responses`."),
     _key("position", pa.int32(), "Index of the token within its response, from 0."),
     _key("token_id", pa.int32(), "Vocabulary id of the sampled token."),
     Column("logprob", pa.float32(), "Log-probability of the sampled token."),
-    _key("rank", pa.int32(), "Rank of the sampled token: 1 + number of vocabulary entries with a strictly larger logit."),
+    _key(
+        "rank", pa.int32(), "Rank of the sampled token: 1 + number of vocabulary entries with a strictly larger logit."
+    ),
     Column("entropy", pa.float32(), "Exact entropy H of the next-token distribution over the whole vocabulary."),
     Column("collision", pa.float32(), "Collision probability Σ_v p_v²."),
-    Column("forking", pa.bool_(), "Whether the run's forking rule (`run.json`) calls this a forking (high-entropy) token."),
+    Column(
+        "forking", pa.bool_(), "Whether the run's forking rule (`run.json`) calls this a forking (high-entropy) token."
+    ),
     _ranked("logp", pa.float32(), "Log-probability of the rank-k candidate."),
     _ranked("id", pa.int32(), "Vocabulary id of the rank-k candidate; ties go to the lowest id."),
 )
@@ -108,8 +118,16 @@ ROLLUPS: tuple[Column, ...] = (
     _ranked("sum_p", pa.float64(), "Σ over tokens of p(rank k)."),
     _ranked("forking_sum_logp", pa.float64(), "Σ over forking tokens of log p(rank k)."),
     _ranked("forking_sum_p", pa.float64(), "Σ over forking tokens of p(rank k)."),
-    _ranked("response_sum_logp", pa.float64(), "Σ over responses of the response's mean log p(rank k); ÷ n_responses it is Λ(k)."),
-    Column("entropy_histogram", pa.list_(pa.int64()), f"Token counts by entropy, bins of {ENTROPY_BIN_WIDTH} nats, the last open upwards."),
+    _ranked(
+        "response_sum_logp",
+        pa.float64(),
+        "Σ over responses of the response's mean log p(rank k); ÷ n_responses it is Λ(k).",
+    ),
+    Column(
+        "entropy_histogram",
+        pa.list_(pa.int64()),
+        f"Token counts by entropy, bins of {ENTROPY_BIN_WIDTH} nats, the last open upwards.",
+    ),
 )
 
 EVALS: tuple[Column, ...] = (
@@ -121,8 +139,12 @@ EVALS: tuple[Column, ...] = (
     Column("prompt_id", pa.string(), "Identity of the problem, stable over the run.", dictionary=True),
     Column("n", pa.int32(), "Responses judged right or wrong (`sampled`; NULL when exact)."),
     Column("c", pa.int32(), "Right ones among them (`sampled`; NULL when exact)."),
-    Column("n_unjudged", pa.int32(), "Responses the grader could not decide, not part of n (`sampled`; NULL when exact)."),
-    Column("success", pa.float64(), "Exact probability that one sampled response is right (`exact`; NULL when sampled)."),
+    Column(
+        "n_unjudged", pa.int32(), "Responses the grader could not decide, not part of n (`sampled`; NULL when exact)."
+    ),
+    Column(
+        "success", pa.float64(), "Exact probability that one sampled response is right (`exact`; NULL when sampled)."
+    ),
 )
 
 COLUMNS: dict[TableName, tuple[Column, ...]] = {

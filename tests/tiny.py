@@ -79,10 +79,19 @@ def config(folder: Any, **overrides: Any) -> Any:
     return GRPOConfig(**(settings | overrides))
 
 
-def printed_history(trainer: Any) -> list[dict[str, str]]:
-    """The logged figures as a trainer prints them, without the timings."""
+def history(trainer: Any) -> list[dict[str, float]]:
+    """The logged figures without the timings."""
     timing = ("time", "runtime", "per_second", "flos")
     return [
-        {k: f"{v:.4g}" for k, v in row.items() if isinstance(v, float) and not any(t in k for t in timing)}
+        {k: v for k, v in row.items() if isinstance(v, float) and not any(t in k for t in timing)}
         for row in trainer.state.log_history
     ]
+
+
+def assert_same_history(ours: list[dict[str, float]], stock: list[dict[str, float]]) -> None:
+    """Equal to the four digits a trainer prints: less than one unit of the last of them."""
+    import pytest
+
+    assert len(ours) == len(stock)
+    for mine, theirs in zip(ours, stock, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-6)

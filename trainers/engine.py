@@ -2,8 +2,8 @@
 
 TRL scores a micro-batch through `model(…, fused_lm_head=True)`; the ranked head answers that call with the same
 log-probabilities and entropies *and* the ranked statistics. The objective turns them into surrogate log-probabilities
-and per-token advantages, which TRL's own loss consumes. Without objective and probe nothing is patched, and with a probe
-alone the losses equal stock TRL's (golden tests).
+and per-token advantages, which TRL's own loss consumes. Without objective and probe nothing is patched, and with a
+probe alone the losses equal stock TRL's (golden tests).
 
 Rows keep their identity through TRL's shuffle and split by tensors added to the inputs: `response_id`, `verdict`.
 """
@@ -60,6 +60,12 @@ class RankedGRPOTrainer(GRPOTrainer):
         """Show every micro-batch scored from now on to this probe."""
         self.probe = probe
 
+    def log_figures(self, figures: dict[str, float]) -> None:
+        """Log figures at the current step, leaving the running means that `GRPOTrainer.log` would flush."""
+        due = self.control.should_log
+        super(GRPOTrainer, self).log(figures)
+        self.control.should_log = due  # logging would count as this step's own, not yet made
+
     def _add_head(self, k: int) -> None:
         add_ranked_head(self.model, k=k, temperature=self.temperature)
         self.model.register_forward_hook(self._keep_output)
@@ -68,9 +74,7 @@ class RankedGRPOTrainer(GRPOTrainer):
         if self._scored_inputs is not None:
             self._ranked_output = output
 
-    def _calculate_rewards(
-        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
-    ) -> torch.Tensor:
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         rewards_per_func: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         start = self.accelerator.process_index * len(prompts)
         local = rewards_per_func[start : start + len(prompts)]
@@ -100,7 +104,9 @@ class RankedGRPOTrainer(GRPOTrainer):
         every = self.args.steps_per_generation * self.num_iterations
         return int(self.state.global_step * self.args.gradient_accumulation_steps // every)
 
-    def _response_columns(self, inputs: Sequence[dict[str, Any]], output: dict[str, Any], generation: int) -> dict[str, Any]:
+    def _response_columns(
+        self, inputs: Sequence[dict[str, Any]], output: dict[str, Any], generation: int
+    ) -> dict[str, Any]:
         """The columns of the `responses` table for a rollout batch, before TRL shuffles it."""
         ids, mask = output["completion_ids"], output["completion_mask"].bool()
         loss_mask = mask & output["tool_mask"].bool() if "tool_mask" in output else mask

@@ -1,8 +1,8 @@
 """The options of `simko-train` that are ours; every other option is TRL's `GRPOConfig`, under TRL's own names.
 
-Light on purpose: `simko-train --help` reads this file without importing torch. An option left at None takes the value of
-the task's recipe (`trainers/recipes/<task>.yaml`), where real models get the paper's values and the built-in task gets
-values that matter at its size.
+Light on purpose: `simko-train --help` reads this file without importing torch. An option left at None takes the value
+of the task's recipe (`trainers/recipes/<task>.yaml`), where real models get the paper's values and the built-in task
+gets values that matter at its size.
 """
 
 from __future__ import annotations

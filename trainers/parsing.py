@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -32,6 +32,8 @@ class _Parser(TrlParser):
 @dataclass
 class SimkoConfig(GRPOConfig):
     """TRL's `GRPOConfig` with an output folder that defaults to `runs/<run_name>`."""
+
+    output_dir: str | None = field(default=None, metadata={"help": "The run's folder; default: runs/<run_name>."})
 
     def __post_init__(self) -> None:
         if self.output_dir is None and self.run_name is not None:
@@ -115,9 +117,13 @@ def saved_options(run_dir: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except OSError as error:
-        raise OptionError(f"--resume {run_dir}: no run there (no readable run.json); give the folder of a run") from error
+        raise OptionError(
+            f"--resume {run_dir}: no run there (no readable run.json); give the folder of a run"
+        ) from error
     except json.JSONDecodeError as error:
-        raise OptionError(f"--resume {run_dir}: run.json is damaged; start a new run from one of its checkpoints") from error
+        raise OptionError(
+            f"--resume {run_dir}: run.json is damaged; start a new run from one of its checkpoints"
+        ) from error
     options: dict[str, Any] = content.get("config", {})
     return options
 

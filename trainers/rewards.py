@@ -20,7 +20,9 @@ class TaskReward:
     def __init__(self, task: Task) -> None:
         self._task = task
 
-    def __call__(self, completions: list[Any], answer: list[Any], log_metric: Any = None, **columns: Any) -> list[float | None]:
+    def __call__(
+        self, completions: list[Any], answer: list[Any], log_metric: Any = None, **columns: Any
+    ) -> list[float | None]:
         """Judge a rollout batch.
 
         Args:
@@ -38,5 +40,7 @@ class TaskReward:
     def __enter__(self) -> TaskReward:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._task.close()

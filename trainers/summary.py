@@ -13,7 +13,7 @@ PASS_AT = (1, 8, 64, 256)
 RANKS = (1, 2, 3)
 
 _PASS_AT_K = """
-SELECT k, arg_min(pass_at_k, step), arg_max(pass_at_k, step), min(step), max(step), any_value(source)
+SELECT k, arg_min(pass_at_k, step), arg_max(pass_at_k, step)
 FROM pass_at_k
 WHERE split = 'heldout' AND source = (SELECT min(source) FROM pass_at_k WHERE split = 'heldout') AND k IN {ks}
 GROUP BY k ORDER BY k
@@ -46,10 +46,6 @@ def summary(run_dir: Path, window: int) -> Table:
         table.add_column(heading, justify="left" if not heading else "right")
     for k, start, end, *_ in passes:
         table.add_row(f"pass@{k}", f"{start:.3f}", f"{end:.3f}", f"{end - start:+.3f}")
-    if passes:
-        table.caption = f"held-out pass@k, {passes[0][5]}, steps {passes[0][3]} and {passes[0][4]}; Λ(k) in nats, "
-        table.caption += f"training responses, first and last {window} steps"
-        table.caption_justify = "left"
     for k, start, end in lambdas:
         table.add_row(f"Λ({k})", f"{start:.3f}", f"{end:.3f}", f"{end - start:+.3f}")
     return table
@@ -60,6 +56,11 @@ def print_summary(run_dir: Path, window: int) -> None:
     console = Console()
     console.print()
     console.print(summary(run_dir, window))
+    console.print(
+        f"pass@k: held-out problems, before and after training. Λ(k): training responses, mean log-probability of the "
+        f"rank-k candidate in nats, first and last {window} steps.",
+        soft_wrap=True,
+    )
     runs = run_dir.parent
     query = "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND k <= 3 ORDER BY step DESC, k LIMIT 9"
     print(f"\nrun folder: {run_dir}\nlook at it: streamlit run dashboard/app.py -- --runs {runs}")

@@ -11,17 +11,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils.logging import disable_progress_bar
 
 from ..probes.errors import TooManyCandidates
 from ..probes.probe import NullProbe, Probe
-from ..store.recorder import Recorder
-from ..store.run import create_or_resume, next_attempt, write_vocabulary
+from ..store.run import claim_folder
 from .callbacks import EndStep, PassAtK
 from .engine import RankedGRPOTrainer
 from .evaluation import evaluate
@@ -45,11 +44,13 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
         SimkoError: an option, the model, the data set or the run's folder is not usable; nothing has been trained.
     """
     run_dir = Path(config.output_dir)
+    claim_folder(run_dir, resume=run.resume is not None)
     checkpoint = _checkpoint(run, run_dir)
     _quiet(config)
     model, tokenizer = load_model(run.model, **(config.model_init_kwargs or {}))
     _check_ranks(run, model)
     task = task_for(run.task or "countdown", dataset=run.dataset, eval_dataset=run.eval_dataset, tokenizer=tokenizer)
+    _check_evaluation(run, task)
     if torch.get_num_threads() > 1 and model.num_parameters() < 2_000_000 and not torch.cuda.is_available():
         torch.set_num_threads(1)  # a tiny model's operations are shorter than waking a second thread
 
@@ -90,9 +91,18 @@ def objective_of(run: RunArguments) -> Objective | None:
 
 def _check_ranks(run: RunArguments, model: Any) -> None:
     vocabulary = model.config.get_text_config().vocab_size
-    for k in (run.probe_k, run.simko_k or 1):
+    for k in (run.probe_k, 3 if run.simko_k is None else run.simko_k):
         if not 1 <= k <= vocabulary:
             raise TooManyCandidates(k, vocabulary)
+
+
+def _check_evaluation(run: RunArguments, task: Task) -> None:
+    if not run.pass_at_k_steps:
+        return
+    if task.heldout is None:
+        raise OptionError(f"--pass_at_k_steps needs held-out problems of task {task.name}: give --eval_dataset")
+    if not run.pass_at_k_samples and not task.enumerates_answers:
+        raise OptionError(f"--pass_at_k_steps needs --pass_at_k_samples: task {task.name} has no exact pass@k")
 
 
 def _checkpoint(run: RunArguments, run_dir: Path) -> str | None:
@@ -120,59 +130,35 @@ def _attach_probe(
 ) -> Probe | NullProbe:
     if not run.probe:
         return NullProbe()
-    accelerator, tokenizer = trainer.accelerator, trainer.processing_class
-    options = as_options(run, config)
-    attempt = 0
-    if accelerator.is_main_process:
-        create_or_resume(run_dir, _description(run, config, task, options), resume=run.resume is not None)
-        write_vocabulary(run_dir, _vocabulary(tokenizer, trainer.model.config.get_text_config().vocab_size))
-        attempt = next_attempt(run_dir)
-    if accelerator.num_processes > 1:
-        from accelerate.utils import broadcast_object_list
-
-        attempt = broadcast_object_list([attempt])[0]
-    recorder = Recorder(
+    assert run.simko_tau is not None
+    return Probe.attach(
+        trainer.model,
         run_dir,
         k=run.probe_k,
-        attempt=attempt,
+        temperature=config.temperature,
+        tau=run.simko_tau,
+        tokenizer=trainer.processing_class,
+        info=_description(run, config, task),
+        resume=run.resume is not None,
         start_step=_step_of(checkpoint),
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-        config=options,
-    )
-    return Probe.attach(
-        trainer.model, run_dir, k=run.probe_k, temperature=config.temperature, tau=run.simko_tau, recorder=recorder
     )
 
 
-def _description(run: RunArguments, config: SimkoConfig, task: Task, options: dict[str, Any]) -> dict[str, Any]:
+def _description(run: RunArguments, config: SimkoConfig, task: Task) -> dict[str, Any]:
     """What `run.json` says about the run, beside what the probe itself knows."""
     hyperparameters = {key: value for key, value in vars(run).items() if key.startswith(f"{run.method}_")}
+    for name in ("learning_rate", "loss_type", "num_generations", "num_iterations", "epsilon", "beta", "seed"):
+        hyperparameters[name] = getattr(config, name)
+    model = run.model or "countdown-base"
     return {
-        "run": Path(config.output_dir).name,
         "method": run.method,
-        "hyperparameters": {**hyperparameters, "learning_rate": config.learning_rate, "loss_type": config.loss_type},
-        "model": run.model or "countdown-base",
-        "tokenizer": run.model or "countdown-base",
+        "hyperparameters": hyperparameters,
+        "model": model,
+        "tokenizer": model,
         "task": task.name,
         "dataset": run.dataset or task.name,
-        "probe": {
-            "k": run.probe_k,
-            "temperature": config.temperature,
-            "logprobs": "raw",
-            "entropy": "exact",
-            "forking": f"entropy strictly above the {run.simko_tau}-quantile of its response",
-            "tie_rule": "lowest id first",
-        },
-        "versions": {name: version(name) for name in ("torch", "transformers", "trl", "accelerate", "simko")},
-        "config": options,
+        "config": as_options(run, config),
     }
-
-
-def _vocabulary(tokenizer: Any, size: int) -> list[str]:
-    """The text of every token id, as it reads inside a response."""
-    known = len(tokenizer)
-    return [tokenizer.decode([i]) if i < known else "" for i in range(size)]
 
 
 def _evaluation(
@@ -194,7 +180,7 @@ def _evaluation(
         )
         probe.evals({"step": [step] * len(result), **result.columns})
         progress.say(f"step {step}  {result.line}")
-        trainer.log({f"pass@{k}": value for k, value in result.pass_at_k.items()})
+        trainer.log_figures({f"pass@{k}": value for k, value in result.pass_at_k.items()})
 
     return measure
 
@@ -242,3 +228,4 @@ def _quiet(config: SimkoConfig) -> None:
     if config.log_level == "passive" and os.environ.get("TRANSFORMERS_VERBOSITY") is None:
         logging.getLogger("transformers").setLevel(logging.ERROR)
         logging.getLogger("trl").setLevel(logging.ERROR)
+        disable_progress_bar()  # of loading and saving weights; training has its own

@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+from simko.probes.errors import HeadMismatch, ProbeCannotSee, TooManyCandidates
+from simko.probes.ranked_head import add_ranked_head
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     CohereConfig,
@@ -20,9 +22,6 @@ from transformers import (
     PhiForCausalLM,
 )
 from trl.trainer.utils import add_fused_lm_head
-
-from simko.probes.errors import HeadMismatch, ProbeCannotSee, TooManyCandidates
-from simko.probes.ranked_head import add_ranked_head
 
 SMALL = {
     "vocab_size": 61,
@@ -350,19 +349,47 @@ def test_refuses_a_head_it_does_not_understand(llama):
         add_ranked_head(model, k=3)
 
 
-def test_refuses_a_vocabulary_split_over_processes(llama, tmp_path):
+@pytest.fixture
+def process_group(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("added_first", [False, True])
+def test_under_fsdp2(llama, batch, process_group, added_first, tied):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    plain, model = llama(tie_word_embeddings=tied), llama(tie_word_embeddings=tied)
+    add_ranked_head(plain, k=4)
+    mesh = init_device_mesh("cpu", (1,))
+    if added_first:
+        add_ranked_head(model, k=4, chunk_bytes=CHUNK)
+    for layer in model.model.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    if not added_first:
+        add_ranked_head(model, k=4, chunk_bytes=CHUNK)
+
+    def loss(model):
+        stats = model(**batch, ranked=True).stats
+        return (stats.logprob + stats.top_logprob.mean(-1)).square().sum()
+
+    found = gradients(model, loss(model))
+    assert_same_gradients({n: g.full_tensor() for n, g in found.items()}, gradients(plain, loss(plain)))
+
+
+def test_refuses_a_vocabulary_split_over_processes(llama, process_group):
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import Shard, distribute_tensor
 
     model = llama()
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        mesh = init_device_mesh("cpu", (1,), mesh_dim_names=("tp",))
-        model.lm_head.weight = torch.nn.Parameter(distribute_tensor(model.lm_head.weight.data, mesh, [Shard(0)]))
-        with pytest.raises(ProbeCannotSee, match="tensor parallelism"):
-            add_ranked_head(model, k=3)
-    finally:
-        torch.distributed.destroy_process_group()
+    mesh = init_device_mesh("cpu", (1,), mesh_dim_names=("tp",))
+    model.lm_head.weight = torch.nn.Parameter(distribute_tensor(model.lm_head.weight.data, mesh, [Shard(0)]))
+    with pytest.raises(ProbeCannotSee, match="tensor parallelism"):
+        add_ranked_head(model, k=3)
 
 
 def test_labels_are_needed(llama, batch):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import simko.store
+from tiny import assert_same_history
 
 SCRIPT = Path(__file__).parent / "two_processes.py"
 
@@ -28,7 +29,7 @@ def launch(kind, folder):
 
 
 def test_two_ranks_equal_stock_trl_and_log_one_run(tmp_path):
-    assert launch("ours", tmp_path) == launch("stock", tmp_path)
+    assert_same_history(launch("ours", tmp_path), launch("stock", tmp_path))
     with simko.store.open(tmp_path / "run") as connection:
         (responses, distinct, workers) = connection.execute(
             "SELECT count(*), count(DISTINCT response_id), count(DISTINCT worker) FROM responses"

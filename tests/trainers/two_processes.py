@@ -1,6 +1,6 @@
 """One rank of a two-process run: `python -m torch.distributed.run --nproc_per_node 2 two_processes.py KIND FOLDER`.
 
-KIND is `stock` (GRPOTrainer) or `ours` (the same with our engine and a probe). Rank 0 writes the printed history.
+KIND is `stock` (GRPOTrainer) or `ours` (the same with our engine and a probe). Rank 0 writes the logged history.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ from trl import GRPOTrainer
 kind, folder = sys.argv[1], Path(sys.argv[2])
 trainer_class = RankedGRPOTrainer if kind == "ours" else GRPOTrainer
 arguments = tiny.config(folder / "out", per_device_train_batch_size=8)
-trainer = trainer_class(
-    tiny.llama(), tiny.even_share, arguments, tiny.prompts(), processing_class=tiny.tokenizer()
-)
+trainer = trainer_class(tiny.llama(), tiny.even_share, arguments, tiny.prompts(), processing_class=tiny.tokenizer())
 rank, world_size = trainer.accelerator.process_index, trainer.accelerator.num_processes
 assert world_size == 2
 if kind == "ours":
@@ -37,5 +35,5 @@ if kind == "ours":
 else:
     trainer.train()
 if rank == 0:
-    (folder / f"{kind}.json").write_text(json.dumps(tiny.printed_history(trainer)))
+    (folder / f"{kind}.json").write_text(json.dumps(tiny.history(trainer)))
 trainer.accelerator.end_training()

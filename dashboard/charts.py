@@ -1,0 +1,237 @@
+"""Figures from data frames: Plotly alone, no Streamlit, no queries, so that a report or a notebook can draw them too.
+
+Every function takes the columns named in its docstring and `colours` (run → CSS colour), and returns a figure. Colour
+means run, everywhere; panels mean rank or k; a dotted line means the first step or evaluation, a solid one the latest.
+Text and grid colours are left to the page (`live_chart`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from ..store.schema import ENTROPY_BIN_WIDTH
+
+PALETTE = (
+    "#2f6fdb", "#e0762a", "#2a9d6f", "#c2478f", "#8a63d2", "#b8892b", "#2ba3b8", "#d14b4b", "#6b8e23", "#7a7f87",
+)  # fmt: skip
+STEP = "optimizer step"
+Colours = Mapping[str, str]
+
+
+def colour(place: int) -> str:
+    """The colour of the run that appeared as number `place` (from 0)."""
+    return PALETTE[place % len(PALETTE)]
+
+
+def faint(css: str, alpha: float) -> str:
+    """A hex colour made transparent."""
+    red, green, blue = (int(css[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
+
+
+def lambda_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
+    """Λ(k) by step, one panel a rank. Columns: run, step, k, lambda_k, n_responses."""
+    ranks = sorted(frame["k"].unique())
+    figure = _panels([f"Λ({k})" for k in ranks], "Λ(k) (nats)", STEP)
+    for panel, k in enumerate(ranks):
+        for run, rows in _by_run(frame[frame["k"] == k]):
+            _line(figure, panel, run, rows["step"], rows["lambda_k"], colours, hover="step %{x}: %{y:.4f} nats")
+    return figure
+
+
+def rank_profile(frame: pd.DataFrame, colours: Colours) -> go.Figure:
+    """Mean probability of the rank-k candidate, first and latest step, over all and over forking tokens.
+
+    Columns: run, when ('first' or 'latest'), step, k, probability, forking_probability.
+    """
+    figure = _panels(["all tokens", "forking tokens"], "mean probability", "rank k of the candidate")
+    for panel, column in enumerate(("probability", "forking_probability")):
+        for run, rows in _by_run(frame):
+            for when, part in rows.groupby("when", sort=False):
+                label = f"{when} (step {int(part['step'].iloc[0])})"
+                _line(
+                    figure, panel, run, part["k"], part[column], colours,
+                    dash="dot" if when == "first" else "solid", markers=True, in_legend=when == "latest",
+                    hover=f"{label}, rank %{{x}}: %{{y:.4f}}",
+                )  # fmt: skip
+    figure.update_xaxes(dtick=1)
+    figure.update_yaxes(type="log", dtick=1, minor={"showgrid": False}, exponentformat="power")
+    return figure
+
+
+def pass_curves(frame: pd.DataFrame, colours: Colours) -> go.Figure:
+    """pass@k over k, first and latest evaluation, one panel a source.
+
+    Columns: run, panel (its title), when ('first' or 'latest'), step, k, pass_at_k, low, high (NaN: no interval).
+    """
+    panels = list(dict.fromkeys(frame["panel"]))
+    figure = _panels(panels, "pass@k", "k (responses one may try)")
+    for place, panel in enumerate(panels):
+        for run, rows in _by_run(frame[frame["panel"] == panel]):
+            for when, part in rows.groupby("when", sort=False):
+                _band(figure, place, run, part, colours, alpha=0.07 if when == "first" else 0.18)
+                _line(
+                    figure, place, run, part["k"], part["pass_at_k"], colours,
+                    dash="dot" if when == "first" else "solid", markers=True, in_legend=when == "latest",
+                    hover=f"{when} (step {int(part['step'].iloc[0])}), k = %{{x}}: %{{y:.3f}}",
+                )  # fmt: skip
+    powers = [2**i for i in range(int(np.log2(max(frame["k"].max(), 2))) + 1)]
+    figure.update_xaxes(type="log", tickvals=powers, ticktext=[str(k) for k in powers])
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    return figure
+
+
+def pass_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
+    """pass@k by step, one panel a k. Columns: run, step, k, pass_at_k, low, high (NaN: no interval)."""
+    chosen = sorted(frame["k"].unique())
+    figure = _panels([f"pass@{k}" for k in chosen], "pass@k", STEP)
+    for place, k in enumerate(chosen):
+        for run, rows in _by_run(frame[frame["k"] == k]):
+            _band(figure, place, run, rows, colours, alpha=0.15, x="step")
+            _line(
+                figure, place, run, rows["step"], rows["pass_at_k"], colours,
+                markers=len(rows) < 40, hover="step %{x}: %{y:.3f}",
+            )  # fmt: skip
+    figure.update_yaxes(tickformat=".0%")
+    return figure
+
+
+def concentration_scatter(frame: pd.DataFrame, colours: Colours, *, x_title: str, y_title: str) -> go.Figure:
+    """Checkpoints as points joined in order of steps. Columns: run, step, x, y."""
+    figure = _panels([""], y_title, x_title, height=430)
+    for run, rows in _by_run(frame):
+        last = [9] * (len(rows) - 1) + [15]
+        figure.add_scatter(
+            x=rows["x"], y=rows["y"], customdata=rows["step"], name=run, legendgroup=run, mode="lines+markers",
+            line={"color": faint(colours[run], 0.35), "width": 1.5},
+            marker={"color": colours[run], "size": last, "line": {"width": 0}},
+            hovertemplate=f"{run}, step %{{customdata}}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
+        )  # fmt: skip
+    figure.update_yaxes(tickformat=".0%")
+    return figure
+
+
+def entropy_heatmap(frame: pd.DataFrame, colours: Colours) -> go.Figure:
+    """Share of tokens by entropy over steps, one panel a run. Columns: run, step, histogram (list of counts)."""
+    runs = list(dict.fromkeys(frame["run"]))
+    figure = _panels(runs, "entropy H (nats)", STEP, height=300)
+    counts = {run: _histograms(rows) for run, rows in frame.groupby("run", sort=False)}
+    used = max((int(np.flatnonzero(c.sum(0))[-1]) for c in counts.values() if c.any()), default=0) + 1
+    for panel, run in enumerate(runs):
+        rows = frame[frame["run"] == run]
+        share = counts[run] / np.maximum(counts[run].sum(1, keepdims=True), 1)
+        figure.add_heatmap(
+            x=rows["step"], y=(np.arange(used) + 0.5) * ENTROPY_BIN_WIDTH, z=np.sqrt(share[:, :used].T),
+            customdata=share[:, :used].T, zmin=0, zmax=1, showscale=False, xgap=0, ygap=0,
+            colorscale=[[0, faint(colours[run], 0.0)], [0.5, faint(colours[run], 0.6)], [1, colours[run]]],
+            hovertemplate="step %{x}, H ≈ %{y:.2f} nats: %{customdata:.1%} of tokens<extra></extra>",
+            **_cell(figure, panel),
+        )  # fmt: skip
+    figure.update_yaxes(matches="y", range=[0, used * ENTROPY_BIN_WIDTH])
+    return figure
+
+
+def entropy_means(frame: pd.DataFrame, colours: Colours) -> go.Figure:
+    """Mean entropy and share of rank-1 tokens by step. Columns: run, step, entropy, rank_1."""
+    figure = _panels(["mean entropy (nats)", "sampled token was rank 1"], None, STEP)
+    for run, rows in _by_run(frame):
+        _line(figure, 0, run, rows["step"], rows["entropy"], colours, hover="step %{x}: %{y:.4f} nats")
+        _line(figure, 1, run, rows["step"], rows["rank_1"], colours, hover="step %{x}: %{y:.1%}")
+    figure.update_yaxes(tickformat=".0%", **_cell(figure, 1))
+    return figure
+
+
+def candidates(frame: pd.DataFrame, css: str) -> go.Figure:
+    """Ranked candidates of one position as bars. Columns: rank, text, probability, sampled (bool)."""
+    notes = [f"{p:.1%}{' ← sampled' if s else ''}" for p, s in zip(frame["probability"], frame["sampled"], strict=True)]
+    label = [f"{rank}  {_visible(text)}" for rank, text in zip(frame["rank"], frame["text"], strict=True)]
+    figure = go.Figure()
+    figure.add_bar(
+        x=frame["probability"], y=label, orientation="h", textposition="outside", cliponaxis=False,
+        text=notes,
+        marker={"color": [css if s else faint(css, 0.4) for s in frame["sampled"]], "line": {"width": 0}},
+        hovertemplate="%{x:.4%}<extra></extra>", showlegend=False,
+    )  # fmt: skip
+    _style(figure, height=90 + 34 * max(len(frame), 1))
+    figure.update_xaxes(title_text="probability", tickformat=".0%", range=[0, 1.18], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    figure.update_layout(margin={"l": 10, "r": 10, "t": 10, "b": 45})
+    return figure
+
+
+def _visible(text: str) -> str:
+    """A token's text with its spaces and line ends to be seen, and nothing Plotly takes for markup."""
+    shown = text.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "␣")
+    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _histograms(rows: pd.DataFrame) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    return np.array([np.asarray(h, np.float64) for h in rows["histogram"]])
+
+
+def _by_run(frame: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
+    return ((str(run), rows) for run, rows in frame.groupby("run", sort=False))
+
+
+def _panels(titles: Sequence[str], y_title: str | None, x_title: str, *, height: int = 330) -> go.Figure:
+    """Panels side by side, at most three in a row."""
+    columns = min(max(len(titles), 1), 3)
+    rows = -(-max(len(titles), 1) // columns)
+    gap = 0.36 * 330 / (height * rows) if rows > 1 else 0
+    figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.075, vertical_spacing=gap)
+    figure.update_xaxes(title_text=x_title)
+    if y_title:
+        figure.update_yaxes(title_text=y_title, col=1)
+    figure.update_annotations(font={"size": 14}, yshift=6)
+    _style(figure, height=height * rows)
+    return figure
+
+
+def _style(figure: go.Figure, *, height: int) -> None:
+    figure.update_layout(
+        template="none", height=height, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font={"size": 13},
+        margin={"l": 62, "r": 14, "t": 40, "b": 90}, hovermode="closest", hoverlabel={"align": "left"},
+        legend={"orientation": "h", "yref": "container", "y": 0.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+    )  # fmt: skip
+    figure.update_xaxes(showgrid=False, zeroline=False, showline=True, ticks="outside", ticklen=4, automargin=True)
+    figure.update_yaxes(showgrid=True, gridcolor="rgba(128,128,128,0.25)", zeroline=False, automargin=True)
+
+
+def _cell(figure: go.Figure, panel: int) -> dict[str, int]:
+    columns = len(figure._grid_ref[0])
+    return {"row": panel // columns + 1, "col": panel % columns + 1}
+
+
+def _line(
+    figure: go.Figure, panel: int, run: str, x: Iterable[float], y: Iterable[float], colours: Colours, *,
+    dash: str = "solid", markers: bool = False, in_legend: bool = True, hover: str = "",
+) -> None:  # fmt: skip
+    """One run's line in a panel; its first one is the run's entry in the legend. A single point is drawn as one."""
+    known = any(trace.name == run and trace.showlegend for trace in figure.data)
+    x, y = list(x), list(y)
+    figure.add_scatter(
+        x=x, y=y, name=run, legendgroup=run, showlegend=in_legend and not known,
+        mode="lines+markers" if markers or len(x) < 3 else "lines",
+        line={"color": colours[run], "width": 1.6 if dash != "solid" else 2.2, "dash": dash},
+        marker={"size": 6, "color": colours[run]},
+        hovertemplate=f"{run}<br>{hover}<extra></extra>", **_cell(figure, panel),
+    )  # fmt: skip
+
+
+def _band(
+    figure: go.Figure, panel: int, run: str, rows: pd.DataFrame, colours: Colours, *, alpha: float, x: str = "k"
+) -> None:
+    """The interval low..high as an area behind the line."""
+    rows = rows.dropna(subset=["low", "high"])
+    if rows.empty:
+        return
+    figure.add_scatter(
+        x=[*rows[x], *rows[x][::-1]], y=[*rows["high"], *rows["low"][::-1]], fill="toself", mode="lines",
+        line={"width": 0}, fillcolor=faint(colours[run], alpha), legendgroup=run, showlegend=False, hoverinfo="skip",
+        **_cell(figure, panel),
+    )  # fmt: skip

@@ -1,0 +1,27 @@
+"""The app: its pages, the sidebar, and nothing else. Run through `app.py`, by path."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from . import page_concentration, page_entropy, page_lambda_k, page_pass_at_k, page_response, page_runs
+from .view import mirror_of, runs_folder, sidebar
+
+
+def main() -> None:
+    """One run of the script: refresh the runs, draw the sidebar, then the page."""
+    st.set_page_config(page_title="simko", layout="wide")
+    mirror = mirror_of(str(runs_folder()))
+    mirror.refresh(max_age=0.5)
+    page = st.navigation(
+        [
+            st.Page(page_runs.show, title="Runs", url_path="runs", default=True),
+            st.Page(page_lambda_k.show, title="Λ(k) over steps", url_path="lambda"),
+            st.Page(page_pass_at_k.show, title="pass@K", url_path="pass"),
+            st.Page(page_concentration.show, title="Concentration", url_path="concentration"),
+            st.Page(page_entropy.show, title="Entropy", url_path="entropy"),
+            st.Page(page_response.show, title="One response", url_path="response"),
+        ]
+    )
+    sidebar(mirror)
+    page.run()

@@ -1,0 +1,254 @@
+"""The runs of a folder in one in-memory DuckDB: every new Parquet part is read once, every page asks the same tables.
+
+    mirror = Mirror(Path("runs")); mirror.refresh()
+    with mirror.snapshot() as con:                       # one consistent state, whatever is written meanwhile
+        con.execute("SELECT step, k, lambda_k FROM lambda_k").df()
+
+Small files are what costs, not their size, so `all_rollups`, `all_responses` and `all_evals` are plain tables here, and
+the store's views sit on them unchanged. Token rows stay on disk: `response_tokens` reads those of one response from the
+parts whose steps can hold it.
+
+Invariants: a refresh is one transaction; a part is read again only when its run was replaced; nothing raises on the
+content of a run, it becomes a line of `problems`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from ..store.catalog import Run, define_views, empty_relation, largest_k, load_runs, quote, select_parts, small_tables
+from ..store.errors import RunNotFound
+from ..store.manifest import Part
+from ..store.run import VOCABULARY_FILE
+from ..store.schema import TABLES, TableName, arrow_schema
+
+INGESTED: tuple[TableName, ...] = ("responses", "rollups", "evals")
+_Key = tuple[str, int, int]
+
+
+class Mirror:
+    """What a dashboard server knows of a folder of runs.
+
+    Attributes:
+        folder: a folder of runs, or one run.
+        problems: one line each about what could not be read.
+        runs: those that could be read.
+        version: grows when a refresh found something new; a page may key what it computed by it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.problems: list[str] = []
+        self.version = 0
+        self._lock = threading.Lock()
+        self._con = duckdb.connect(":memory:", config={"threads": 2})
+        self.runs: list[Run] = []
+        self._ingested: dict[str, set[_Key]] = {}
+        self._unreadable: dict[_Key, str] = {}
+        self._state: object = None
+        self._order: dict[str, int] = {}
+        self._refreshed = float("-inf")
+        self._k = 0
+        with self._transaction():
+            self._start_over(largest_k([]))
+
+    # Following the runs
+
+    def refresh(self, *, max_age: float = 0.0) -> None:
+        """Take in what was written since the last refresh, unless that was less than `max_age` seconds ago."""
+        with self._lock:
+            if time.monotonic() - self._refreshed < max_age:
+                return
+            try:
+                runs, problems = load_runs(self.folder)
+            except RunNotFound as error:
+                runs, problems = [], [str(error)]
+            self.runs = runs
+            keys = {
+                run.name: {_key(part): part for part in run.manifest.parts if part.table in INGESTED} for run in runs
+            }
+            with self._transaction():
+                changed = self._take_in(runs, keys)
+            problems += [line for key, line in self._unreadable.items() if any(key in parts for parts in keys.values())]
+            state = [problems, [(run.name, run.info, run.manifest.attempts) for run in runs]]
+            if changed or state != self._state:
+                self.version += 1
+            self._state, self.problems = state, problems
+            for run in sorted(runs, key=lambda run: (str(run.info.get("created")), run.name)):
+                self._order.setdefault(run.name, len(self._order))
+            self._refreshed = time.monotonic()
+
+    def _take_in(self, runs: Sequence[Run], keys: dict[str, dict[_Key, Part]]) -> bool:
+        changed = False
+        if (k := largest_k(runs)) > self._k:
+            self._start_over(k)
+            changed = True
+        for name, seen in list(self._ingested.items()):
+            if name not in keys or not seen <= set(keys[name]):  # deleted, or deleted and written anew
+                for table in (*(f"all_{table}" for table in INGESTED), "vocabulary"):
+                    self._con.execute(f"DELETE FROM {table} WHERE run = ?", [name])
+                del self._ingested[name]
+                changed = True
+        for name, table in small_tables(runs).items():
+            self._con.register("arrow_table", table)
+            self._con.execute(f"DELETE FROM {name}")
+            self._con.execute(f"INSERT INTO {name} SELECT * FROM arrow_table")
+            self._con.unregister("arrow_table")
+        for run in runs:
+            seen = self._ingested.setdefault(run.name, set())
+            new = {key: part for key, part in keys[run.name].items() if key not in seen and key not in self._unreadable}
+            for table_name in INGESTED:
+                self._ingest(run, table_name, [(key, part) for key, part in new.items() if part.table == table_name])
+            seen |= {key for key in new if key not in self._unreadable}
+            changed |= bool(new)
+            self._ingest_vocabulary(run)
+        return changed
+
+    def _ingest(self, run: Run, table: TableName, parts: list[tuple[_Key, Part]]) -> None:
+        if not parts:
+            return
+        try:
+            # Read and cast before the INSERT: a statement that fails would abort the whole refresh.
+            rows = self._read(select_parts(table, run.name, [part.path for _, part in parts]))
+            fields = [field for field in _schema(table, self._k) if field.name in rows.schema.names]
+            rows = rows.select([field.name for field in fields]).cast(pa.schema(fields))
+        except (duckdb.Error, pa.ArrowException) as error:
+            if len(parts) > 1:
+                for single in parts:
+                    self._ingest(run, table, [single])
+            else:
+                key, part = parts[0]
+                reason = str(error).splitlines()[0]
+                self._unreadable[key] = f"{part.path}: cannot be read ({reason}); its {part.rows} rows are left out"
+            return
+        self._con.register("arrow_table", rows)
+        self._con.execute(f"INSERT INTO all_{table} BY NAME SELECT * FROM arrow_table")
+        self._con.unregister("arrow_table")
+
+    def _ingest_vocabulary(self, run: Run) -> None:
+        path = run.path / VOCABULARY_FILE
+        known = self._con.execute("SELECT 1 FROM vocabulary WHERE run = ? LIMIT 1", [run.name]).fetchone()
+        if known is None and path.exists():
+            try:
+                rows = self._read(
+                    f"SELECT {quote(run.name)} AS run, token_id, text FROM read_parquet({quote(str(path))})"
+                )
+            except duckdb.Error:
+                return
+            self._con.register("arrow_table", rows)
+            self._con.execute("INSERT INTO vocabulary SELECT * FROM arrow_table")
+            self._con.unregister("arrow_table")
+
+    @staticmethod
+    def _read(select: str) -> Any:
+        with duckdb.connect(":memory:", config={"threads": 2}) as reader:
+            return reader.sql(select).to_arrow_table()
+
+    def _start_over(self, k: int) -> None:
+        """Make every base relation, empty, with columns for K ranks, and the views on them."""
+        self._k = k
+        self._ingested.clear()
+        self._unreadable.clear()
+        for table in TABLES:
+            self._con.execute(f"CREATE OR REPLACE TABLE all_{table} AS {empty_relation(table, k)}")
+        for name, arrow in small_tables([]).items():
+            self._con.register("arrow_table", arrow)
+            self._con.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM arrow_table")
+            self._con.unregister("arrow_table")
+        self._con.execute("CREATE OR REPLACE TABLE vocabulary (run VARCHAR, token_id INTEGER, text VARCHAR)")
+        define_views(self._con, k)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._con.begin()
+        try:
+            yield
+        except BaseException:
+            self._con.rollback()
+            raise
+        self._con.commit()
+
+    # Asking
+
+    @contextmanager
+    def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor that sees one state of the tables until it is left."""
+        cursor = self._con.cursor()
+        cursor.begin()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+
+    def frame(self, sql: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
+        """The rows of one query."""
+        with self.snapshot() as cursor:
+            return cursor.execute(sql, list(parameters)).df()
+
+    @property
+    def order(self) -> dict[str, int]:
+        """Run → its place by first appearance, which never changes while the server lives (colours hang on it)."""
+        return dict(self._order)
+
+    @property
+    def names(self) -> list[str]:
+        """The runs that can be read now, by first appearance."""
+        return sorted((run.name for run in self.runs), key=lambda name: self._order.get(name, len(self._order)))
+
+    def info(self, run: str) -> dict[str, Any]:
+        """The content of a run's `run.json`; empty for an unknown run."""
+        return next((found.info for found in self.runs if found.name == run), {})
+
+    def response_tokens(
+        self, run: str, attempt: int, response_id: int, first_step: int, last_step: int
+    ) -> pd.DataFrame:
+        """The token rows of one response as in the view `tokens`, by step and position.
+
+        Args:
+            run, attempt, response_id: which response.
+            first_step, last_step: steps that can have scored it.
+
+        Returns:
+            One row a position and scoring step; no rows where none were logged (token rows can be sampled).
+        """
+        found = next((r for r in self.runs if r.name == run), None)
+        parts = [
+            part.path
+            for part in (found.manifest.parts if found else [])
+            if part.table == "tokens" and part.attempt == attempt
+            if part.first_step <= last_step and part.last_step >= first_step
+        ]
+        empty = empty_relation("tokens", self._k)
+        rows = f"{empty} UNION ALL BY NAME {select_parts('tokens', run, parts)}" if parts else empty
+        logp, ids = (", ".join(f"t.{column}_{k}" for k in range(1, self._k + 1)) for column in ("logp", "id"))
+        return self.frame(
+            f"""
+            SELECT t.*, [{logp}] AS logp, [{ids}] AS ids, v.text
+            FROM ({rows}) t
+            JOIN attempt_spans s ON s.run = t.run AND s.attempt = t.attempt AND t.step <= s.last_step
+            LEFT JOIN vocabulary v ON v.run = t.run AND v.token_id = t.token_id
+            WHERE t.attempt = ? AND t.response_id = ? ORDER BY t.step, t.position
+            """,
+            [attempt, response_id],
+        )
+
+
+def _schema(table: TableName, k: int) -> pa.Schema:
+    return arrow_schema(table, k).insert(0, pa.field("run", pa.string()))
+
+
+def _key(part: Part) -> _Key:
+    """What tells a file from another under the same path."""
+    try:
+        return (str(part.path), part.bytes, part.path.stat().st_mtime_ns)
+    except OSError:
+        return (str(part.path), part.bytes, 0)

@@ -1,0 +1,128 @@
+"""Page: pass@k over k with intervals, first against latest evaluation, and over steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from ..store.statistics import bootstrap_interval, pass_at_k, pass_at_k_exact
+from . import charts
+from .live_chart import live_chart
+from .mirror import Mirror
+from .view import View, empty, heading, live
+
+SOURCES = {"exact": "exact (enumerated)", "sampled": "sampled responses", "rollouts": "training rollouts"}
+
+_AVAILABLE = """
+SELECT DISTINCT split, source FROM pass_at_k WHERE run IN (SELECT unnest($1))
+ORDER BY CASE source WHEN 'exact' THEN 0 WHEN 'sampled' THEN 1 ELSE 2 END, split
+"""
+_STEPS = """
+SELECT run, step, k, pass_at_k, pass_at_k - 1.96 * stderr AS low, pass_at_k + 1.96 * stderr AS high
+FROM pass_at_k WHERE run IN (SELECT unnest($1)) AND split = $2 AND source = $3
+ORDER BY run, k, step
+"""
+_ENDS = """
+SELECT run, k, step, pass_at_k, n_problems, n_samples,
+       CASE WHEN step = max(step) OVER (PARTITION BY run) THEN 'latest' ELSE 'first' END AS when
+FROM pass_at_k WHERE run IN (SELECT unnest($1)) AND split = $2 AND source = $3
+QUALIFY step = min(step) OVER (PARTITION BY run) OR step = max(step) OVER (PARTITION BY run)
+ORDER BY run, step, k
+"""
+_PROBLEMS = {
+    "evals": "SELECT n, c, success FROM evals WHERE run = $1 AND step = $2 AND split = $3 AND source = $4",
+    "rollouts": """
+        SELECT count(*) FILTER (verdict <> 'unjudged')::INTEGER AS n, count(*) FILTER (verdict = 'right')::INTEGER AS c,
+               NULL::DOUBLE AS success
+        FROM responses WHERE run = $1 AND step = $2 AND group_id IS NOT NULL GROUP BY attempt, generation, group_id
+    """,
+}
+
+
+def show() -> None:
+    """The page."""
+    heading(
+        "pass@K",
+        "How often at least one of k responses is right. A bad sign is a latest curve (solid) that starts above the "
+        "first one (dotted) and ends below it: pass@1 was bought with problems that are no longer solved at all.",
+    )
+    live(draw)
+
+
+def choose_source(view: View, key: str) -> tuple[str, str] | None:
+    """Let the reader choose which measurement; None where there is none."""
+    found = list(view.frame(_AVAILABLE).itertuples(index=False, name=None))
+    if not found:
+        return None
+    names = [f"{split} · {SOURCES.get(source, source)}" for split, source in found]
+    # Chosen by name: a source that appears later must not shift the choice.
+    name = st.segmented_control("Measured on", names, default=names[0], key=key) or names[0]
+    split, source = found[names.index(name)] if name in names else found[0]
+    return str(split), str(source)
+
+
+def draw(view: View) -> None:
+    """The curves, then pass@k over steps for a few k."""
+    chosen = choose_source(view, "pass_source")
+    if chosen is None:
+        return empty(view, "No evaluation and no judged group of responses in the selected runs yet.")
+    split, source = chosen
+    curves = with_intervals(view, view.frame(_ENDS, split, source), split, source)
+    steps = view.frame(_STEPS, split, source)
+    few = few_k(sorted(steps["k"].unique()))
+    live_chart(charts.pass_curves(curves.assign(panel=""), view.colours), key=f"curves-{split}-{source}")
+    problems = curves.groupby("run")["n_problems"].max()
+    st.caption(
+        "Bands: 95 % bootstrap intervals over problems "
+        f"({', '.join(f'{run}: {int(n)}' for run, n in problems.items())} problems)."
+        + (
+            " Rollouts are of the problems drawn at that step alone, so steps differ in their problems."
+            * (source == "rollouts")
+        )
+    )
+    st.subheader("Over steps")
+    shown = steps[steps["k"].isin(few)]
+    live_chart(charts.pass_over_steps(shown, view.colours), key=f"steps-{split}-{source}")
+    st.caption("Bands: ± 1.96 standard errors over problems.")
+
+
+def few_k(available: list[int]) -> list[int]:
+    """Three values of k that show the spread: the smallest, the largest, and one between."""
+    if len(available) <= 3:
+        return available
+    return [available[0], available[len(available) // 2], available[-1]]
+
+
+def with_intervals(view: View, ends: pd.DataFrame, split: str, source: str) -> pd.DataFrame:
+    """The curves' rows with `low` and `high`."""
+    low, high = np.full(len(ends), np.nan), np.full(len(ends), np.nan)
+    rows = ends.reset_index(drop=True)
+    for _, part in rows.groupby(["run", "step"], sort=False):
+        run, step = str(part["run"].iloc[0]), int(part["step"].iloc[0])
+        ks = tuple(int(k) for k in part["k"])
+        low[part.index], high[part.index] = _interval(
+            view.mirror, (str(view.mirror.folder), view.mirror.version), run, step, split, source, ks
+        )
+    return rows.assign(low=low, high=high)
+
+
+@st.cache_data(show_spinner=False, max_entries=256)
+def _interval(
+    _mirror: Mirror, state: tuple[str, int], run: str, step: int, split: str, source: str, ks: tuple[int, ...]
+) -> tuple[list[float], list[float]]:
+    """Bootstrap intervals of one evaluation at every k; computed once for each state of the runs."""
+    if source == "rollouts":
+        problems = _mirror.frame(_PROBLEMS["rollouts"], [run, step])
+    else:
+        problems = _mirror.frame(_PROBLEMS["evals"], [run, step, split, source])
+    lows, highs = [], []
+    for k in ks:
+        if source == "exact":
+            values = pass_at_k_exact(problems["success"], k)
+        else:
+            values = pass_at_k(problems["n"], problems["c"], k)
+        low, high = bootstrap_interval(values[~np.isnan(values)])
+        lows.append(float(low))
+        highs.append(float(high))
+    return lows, highs

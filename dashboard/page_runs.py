@@ -1,0 +1,118 @@
+"""Page: every run, how it stands, what could not be read, and what its figures mean."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from .view import View, empty, heading, live
+
+_OVERVIEW = """
+WITH latest AS (
+    SELECT run, step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND complete
+    QUALIFY step = max(step) OVER (PARTITION BY run)
+),
+evaluated AS (
+    SELECT run, split, source, step, k, pass_at_k FROM pass_at_k
+    QUALIFY dense_rank() OVER (
+        PARTITION BY run ORDER BY CASE source WHEN 'exact' THEN 0 WHEN 'sampled' THEN 1 ELSE 2 END, step DESC, split
+    ) = 1
+)
+SELECT r.run, r.method, r.model, r.task, r.status, r.last_step, l.lambda_1, l.lambda_2, l.lambda_3,
+       e.pass_1, e.pass_most, e.most, e.source, r.attempts, r.n_tokens, r.n_nonfinite, r.dropped, r.created
+FROM runs r
+LEFT JOIN (
+    SELECT run, max(lambda_k) FILTER (k = 1) AS lambda_1, max(lambda_k) FILTER (k = 2) AS lambda_2,
+           max(lambda_k) FILTER (k = 3) AS lambda_3
+    FROM latest GROUP BY run
+) l USING (run)
+LEFT JOIN (
+    SELECT run, max(pass_at_k) FILTER (k = 1) AS pass_1, arg_max(pass_at_k, k) AS pass_most, max(k) AS most,
+           any_value(source) AS source
+    FROM evaluated GROUP BY run
+) e USING (run)
+"""
+
+
+def show() -> None:
+    """The page."""
+    heading(
+        "Runs",
+        "Every run of the folder with its latest figures. Λ(k) is the mean log-probability of the rank-k candidate, "
+        "in nats; a bad sign is Λ(1) close to 0 with Λ(2) and Λ(3) far below: the policy has one continuation left to try.",
+    )
+    live(draw)
+
+
+def draw(view: View) -> None:
+    """The table, the problems, and the meaning of what was recorded."""
+    table = view.mirror.frame(_OVERVIEW)
+    problems = list(view.mirror.problems)
+    order = view.mirror.order
+    if table.empty:
+        empty(view, "")
+    else:
+        table = table.sort_values("run", key=lambda runs: runs.map(order))
+        _table(table)
+    for problem in problems:
+        st.warning(problem.replace("`", "'"))
+    for run, lost in table.loc[table["dropped"] > 0, ["run", "dropped"]].itertuples(index=False):
+        st.warning(f"{run}: {lost} batches were not logged (the disk could not keep up, or a write failed).")
+    for run, left_out in table.loc[table["n_nonfinite"] > 0, ["run", "n_nonfinite"]].itertuples(index=False):
+        st.warning(f"{run}: {left_out} tokens had a statistic that is not finite and are left out of every mean.")
+    if not table.empty:
+        st.subheader("What was recorded")
+        st.markdown("Figures of two runs compare only where these agree.")
+        st.dataframe(_semantics(view, list(table["run"])), width="stretch")
+
+
+def _table(table: pd.DataFrame) -> None:
+    number = st.column_config.NumberColumn
+    shown = table.assign(pass_most_k=[_most(k) for k in table["most"]])
+    st.dataframe(
+        shown,
+        hide_index=True,
+        width="stretch",
+        column_order=[
+            "run", "method", "model", "task", "status", "last_step", "lambda_1", "lambda_2", "lambda_3",
+            "pass_1", "pass_most", "pass_most_k", "source", "attempts", "n_tokens", "created",
+        ],
+        column_config={
+            "last_step": number("steps"),
+            "lambda_1": number("Λ(1) nats", format="%.3f"),
+            "lambda_2": number("Λ(2) nats", format="%.3f"),
+            "lambda_3": number("Λ(3) nats", format="%.3f"),
+            "pass_1": number("pass@1", format="percent"),
+            "pass_most": number("pass@K", format="percent", help="at the largest K that can be told"),
+            "pass_most_k": st.column_config.TextColumn("K"),
+            "source": st.column_config.TextColumn("measured", help="exact, sampled, or from the training rollouts"),
+            "n_tokens": number("tokens", format="localized"),
+        },
+    )  # fmt: skip
+
+
+def _most(k: float) -> str:
+    return "" if pd.isna(k) else str(int(k))
+
+
+def _semantics(view: View, runs: list[str]) -> pd.DataFrame:
+    """One row a fact, one column a run."""
+    facts = {}
+    for run in runs:
+        info = view.mirror.info(run)
+        probe = info.get("probe") or {}
+        options = info.get("hyperparameters") or {}
+        facts[run] = {
+            "ranked candidates K": probe.get("k"),
+            "temperature": probe.get("temperature"),
+            "log-probabilities": {"raw": "raw (temperature 1)", "processed": "at the sampling temperature"}.get(
+                str(probe.get("logprobs")), probe.get("logprobs")
+            ),
+            "entropy": probe.get("entropy"),
+            "forking tokens": probe.get("forking"),
+            "ties": probe.get("tie_rule"),
+            "dataset": info.get("dataset"),
+            "hyper-parameters": ", ".join(f"{name} = {value}" for name, value in options.items()),
+            "folder": next((str(r.path) for r in view.mirror.runs if r.name == run), None),
+        }
+    return pd.DataFrame(facts).map(lambda value: "not recorded" if value is None or value == "" else str(value))
