@@ -1,1 +1,1 @@
-"""simko: training-dynamics diagnostics for RL with verifiable rewards. The code lives in the folders beside this file."""
+"""simko: training-dynamics diagnostics for RL with verifiable rewards; the code is in the folders beside this file."""

@@ -26,6 +26,8 @@ from simko.trainers.objectives import SimKO
 from simko.trainers.parsing import parse
 from simko.trainers.rewards import TaskReward
 from simko.trainers.tasks import task_for
+from transformers import PrinterCallback
+from transformers.utils.logging import disable_progress_bar
 from trl import GRPOTrainer
 
 BASELINE = "stock GRPOTrainer"
@@ -36,11 +38,13 @@ def train_once(variant: str, steps: int, folder: Path, costs: list[Any]) -> floa
     """CPU seconds a step of one short run."""
     _, config = parse(["--max_steps", str(steps), "--save_strategy", "no", "--output_dir", str(folder), "--seed", "1"])
     config.disable_tqdm, config.logging_steps = True, steps
+    disable_progress_bar()
     model, tokenizer = load_model(None)
     task = task_for("countdown", tokenizer=tokenizer)
     objective = {"objective": SimKO(0.1, 3, 0.5, 1.1)} if variant.startswith("simko") else {}
     kind = GRPOTrainer if variant == BASELINE else RankedGRPOTrainer
     trainer = kind(model, TaskReward(task), config, task.train, processing_class=tokenizer, **objective)
+    trainer.remove_callback(PrinterCallback)
     probe = Probe.attach(trainer.model, folder / "run", k=5, tau=0.5) if "--probe" in variant else None
     if probe is not None:
         trainer.attach(probe)

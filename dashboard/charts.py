@@ -109,7 +109,7 @@ def concentration_scatter(frame: pd.DataFrame, colours: Colours, *, x_title: str
         figure.add_scatter(
             x=rows["x"], y=rows["y"], customdata=rows["step"], name=run, legendgroup=run, mode="lines+markers",
             line={"color": faint(colours[run], 0.35), "width": 1.5},
-            marker={"color": colours[run], "size": last, "line": {"width": 0}},
+            marker={"color": colours[run], "size": last, "line": {"width": 0}, "opacity": 1},
             hovertemplate=f"{run}, step %{{customdata}}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
     figure.update_yaxes(tickformat=".0%")
@@ -149,7 +149,7 @@ def entropy_means(frame: pd.DataFrame, colours: Colours) -> go.Figure:
 def candidates(frame: pd.DataFrame, css: str) -> go.Figure:
     """Ranked candidates of one position as bars. Columns: rank, text, probability, sampled (bool)."""
     notes = [f"{p:.1%}{' ← sampled' if s else ''}" for p, s in zip(frame["probability"], frame["sampled"], strict=True)]
-    label = [f"{rank}  {_visible(text)}" for rank, text in zip(frame["rank"], frame["text"], strict=True)]
+    label = [f"{rank}   {_visible(text)}  " for rank, text in zip(frame["rank"], frame["text"], strict=True)]
     figure = go.Figure()
     figure.add_bar(
         x=frame["probability"], y=label, orientation="h", textposition="outside", cliponaxis=False,
@@ -188,17 +188,20 @@ def _panels(titles: Sequence[str], y_title: str | None, x_title: str, *, height:
     if y_title:
         figure.update_yaxes(title_text=y_title, col=1)
     figure.update_annotations(font={"size": 14}, yshift=6)
-    _style(figure, height=height * rows)
+    _style(figure, height=height * rows, titled=any(titles))
     return figure
 
 
-def _style(figure: go.Figure, *, height: int) -> None:
+def _style(figure: go.Figure, *, height: int, titled: bool = False) -> None:
     figure.update_layout(
         template="none", height=height, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font={"size": 13},
-        margin={"l": 62, "r": 14, "t": 40, "b": 90}, hovermode="closest", hoverlabel={"align": "left"},
+        margin={"l": 62, "r": 16, "t": 40 if titled else 12, "b": 84},
+        hovermode="closest", hoverlabel={"align": "left"},
         legend={"orientation": "h", "yref": "container", "y": 0.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
     )  # fmt: skip
     figure.update_xaxes(showgrid=False, zeroline=False, showline=True, ticks="outside", ticklen=4, automargin=True)
+    figure.update_xaxes(title={"font": {"size": 13}, "standoff": 8}, tickfont={"size": 12})
+    figure.update_yaxes(title={"font": {"size": 13}, "standoff": 8}, tickfont={"size": 12})
     figure.update_yaxes(showgrid=True, gridcolor="rgba(128,128,128,0.25)", zeroline=False, automargin=True)
 
 

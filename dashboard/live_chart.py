@@ -57,7 +57,7 @@ _CSS = """
 .simko-chart text { fill: var(--st-text-color) !important; }
 .simko-chart .hoverlayer .hovertext text, .simko-chart .heatmaplayer text { fill: revert-layer; }
 .simko-chart .gridlayer path, .simko-chart .zerolinelayer path {
-  stroke: color-mix(in srgb, var(--st-text-color) 14%, transparent) !important;
+  stroke: color-mix(in srgb, var(--st-text-color) 40%, transparent) !important;
 }
 .simko-chart .xlines-above, .simko-chart .ylines-above {
   stroke: color-mix(in srgb, var(--st-text-color) 40%, transparent) !important;

@@ -23,5 +23,6 @@ def main() -> None:
             st.Page(page_response.show, title="One response", url_path="response"),
         ]
     )
+    st.html("<style>.stMainBlockContainer { padding: 3rem 3rem 4rem; max-width: 1500px; }</style>")
     sidebar(mirror)
     page.run()

@@ -50,12 +50,13 @@ def draw(view: View) -> None:
     k = right.selectbox("k of pass@k", available, index=len(available) - 1, key="concentration_k")
     rows = points[points["k"] == k].assign(x=points[measure], y=points["pass_at_k"]).dropna(subset=["x", "y"])
     figure = charts.concentration_scatter(rows, view.colours, x_title=MEASURES[measure], y_title=f"pass@{k}")
-    table = correlations(rows)
+    table = correlations(rows[["run", "step", "x", "y"]])
     live_chart(figure, key=f"concentration-{measure}-{k}")
     st.dataframe(table, hide_index=True, width="stretch")
     st.markdown(words(len(rows)))
 
 
+@st.cache_data(show_spinner=False, max_entries=64)
 def correlations(points: pd.DataFrame) -> pd.DataFrame:
     """Pearson's r of x and y, plain and with the step taken out, of each run and of all points together."""
     parts = [(str(run), part) for run, part in points.groupby("run", sort=False)]
@@ -84,8 +85,8 @@ def words(n: int) -> str:
     few = f"{n} checkpoints are too few to conclude anything from r. " if n < FEW else ""
     return (
         f"{few}In brackets: 95 % bootstrap intervals that treat checkpoints as independent. Those of one run are not, "
-        "so the truth is less certain than they look. Everything that drifts with training correlates; the second column "
-        "takes a straight line in the step out of both sides first."
+        "so the truth is less certain than they look. Everything that drifts with training correlates; the second "
+        "column takes a straight line in the step out of both sides first."
     )
 
 

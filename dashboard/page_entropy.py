@@ -29,7 +29,7 @@ def show() -> None:
     heading(
         "Entropy",
         "How uncertain the policy is at each token, over training. Most tokens are near 0 in any good policy; a bad "
-        "sign is the upper band fading out altogether, since those are the tokens where another answer could have begun.",
+        "sign is the upper band fading out altogether: those are the tokens where another answer could have begun.",
     )
     live(draw)
 

@@ -8,6 +8,8 @@ from . import charts
 from .live_chart import live_chart
 from .view import View, empty, heading, live
 
+DEFAULT_RANKS = 3
+
 _STEPS = """
 SELECT run, step, k, lambda_k, n_responses FROM lambda_k
 WHERE run IN (SELECT unnest($1)) AND verdict = $2 AND complete AND k <= $3
@@ -36,14 +38,16 @@ def show() -> None:
 
 def draw(view: View) -> None:
     """Λ(k) for the first ranks, then the profile over all ranks."""
-    most = (
-        st.segmented_control("Ranks", [3, 6, 9], default=3, key="lambda_ranks", format_func=lambda k: f"1 … {k}") or 3
-    )
-    steps = view.frame(_STEPS, view.verdict, most)
     profile = view.frame(_PROFILE, view.verdict)
-    if steps.empty:
+    if profile.empty:
         of = "" if view.verdict == "all" else f" with responses judged {view.verdict}"
         return empty(view, f"No complete step{of} in the selected runs yet.")
+    most = DEFAULT_RANKS
+    if (logged := int(profile["k"].max())) > most:
+        choices = {f"1 … {most}": most, f"1 … {logged}": logged}
+        chosen = st.segmented_control("Ranks", list(choices), default=f"1 … {most}", key="lambda_ranks")
+        most = choices.get(chosen or "", most)
+    steps = view.frame(_STEPS, view.verdict, most)
     live_chart(charts.lambda_over_steps(steps, view.colours), key=f"lambda-{most}")
     st.subheader("Where the probability is")
     st.markdown(

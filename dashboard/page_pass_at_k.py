@@ -19,7 +19,8 @@ SELECT DISTINCT split, source FROM pass_at_k WHERE run IN (SELECT unnest($1))
 ORDER BY CASE source WHEN 'exact' THEN 0 WHEN 'sampled' THEN 1 ELSE 2 END, split
 """
 _STEPS = """
-SELECT run, step, k, pass_at_k, pass_at_k - 1.96 * stderr AS low, pass_at_k + 1.96 * stderr AS high
+SELECT run, step, k, pass_at_k, greatest(0, pass_at_k - 1.96 * stderr) AS low,
+       least(1, pass_at_k + 1.96 * stderr) AS high
 FROM pass_at_k WHERE run IN (SELECT unnest($1)) AND split = $2 AND source = $3
 ORDER BY run, k, step
 """

@@ -69,7 +69,7 @@ def _choose(listed: pd.DataFrame, key: str) -> int:
         selection_mode="single-row",
         column_order=["verdict", "completion", "prompt", "reward", "advantage", "n_tokens", "truncated", "response_id"],
         column_config={
-            "completion": st.column_config.TextColumn("response", width="large"),
+            "completion": st.column_config.TextColumn("response", width="medium"),
             "prompt": st.column_config.TextColumn(width="medium"),
             "reward": st.column_config.NumberColumn(format="%.2f"),
             "advantage": st.column_config.NumberColumn(format="%.2f"),
@@ -100,7 +100,9 @@ def _draw_response(view: View, run: str, response: pd.Series, tokens: pd.DataFra
     scored = sorted(int(s) for s in tokens["step"].unique())
     left, right = st.columns(2)
     by = left.segmented_control("Colour by", list(COLOUR_BY), default="surprise", key="colour_by") or "surprise"
-    at = right.segmented_control("Scored at step", scored, default=scored[0], key=f"scored-{key}") or scored[0]
+    at = scored[0]
+    if len(scored) > 1:
+        at = right.segmented_control("Scored at step", scored, default=at, key=f"scored-{key}") or at
     rows = tokens[tokens["step"] == at].reset_index(drop=True)
     chosen = token_strip(rows, by=by, key=f"strip-{key}-{at}")
     st.caption(

@@ -39,7 +39,7 @@ def show() -> None:
     heading(
         "Runs",
         "Every run of the folder with its latest figures. Λ(k) is the mean log-probability of the rank-k candidate, "
-        "in nats; a bad sign is Λ(1) close to 0 with Λ(2) and Λ(3) far below: the policy has one continuation left to try.",
+        "in nats; a bad sign is Λ(1) close to 0 with Λ(2) and Λ(3) far below: one continuation is left to try.",
     )
     live(draw)
 
@@ -74,7 +74,7 @@ def _table(table: pd.DataFrame) -> None:
         hide_index=True,
         width="stretch",
         column_order=[
-            "run", "method", "model", "task", "status", "last_step", "lambda_1", "lambda_2", "lambda_3",
+            "run", "status", "method", "model", "task", "last_step", "lambda_1", "lambda_2", "lambda_3",
             "pass_1", "pass_most", "pass_most_k", "source", "attempts", "n_tokens", "created",
         ],
         column_config={

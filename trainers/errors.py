@@ -47,3 +47,7 @@ class HeldoutMissing(SimkoError):
 
 class EvaluationImpossible(SimkoError):
     """What was asked of an evaluation contradicts itself or the task."""
+
+
+class GraderFailed(SimkoError):
+    """The process that judges answers cannot be started."""

@@ -1,7 +1,7 @@
 """pass@k of a policy on a task's problems: exact where right answers can be enumerated, sampled and unbiased anywhere.
 
-The result carries the columns of the `evals` table (all but `attempt`, `worker` and `step`), one row a problem and source,
-so that every pass@k, interval and comparison can be recomputed by SQL.
+The result carries the columns of the `evals` table (all but `attempt`, `worker` and `step`), one row a problem and
+source, so that every pass@k, interval and comparison can be recomputed by SQL.
 """
 
 from __future__ import annotations
@@ -81,8 +81,12 @@ class Evaluation:
 
     def add(self, split: str, source: Source, ids: Sequence[str], **values: Sequence[Any]) -> None:
         """Append one row a problem; values not given are NULL."""
-        blank = [None] * len(ids)
-        rows = {"split": [split] * len(ids), "source": [source] * len(ids), "prompt_id": list(ids)}
+        blank: list[Any] = [None] * len(ids)
+        rows: dict[str, list[Any]] = {
+            "split": [split] * len(ids),
+            "source": [source] * len(ids),
+            "prompt_id": list(ids),
+        }
         for name in ("n", "c", "n_unjudged", "success"):
             rows[name] = list(values.get(name, blank))
         for name, column in rows.items():
@@ -138,10 +142,12 @@ def evaluate(
     result = Evaluation()
     if exact:
         training = model.training
-        success = exact_success(model.eval(), tokenizer, prompts, answers, temperature=temperature)
-        model.train(training)
+        try:
+            success = exact_success(model.eval(), tokenizer, prompts, answers, temperature=temperature)
+        finally:
+            model.train(training)
         result.add(split, "exact", ids, success=success.tolist())
-        result.curves["exact"] = {k: _summary(pass_at_k_exact(success, k), seed) for k in K_GRID}
+        result.curves["exact"] = _curve({k: pass_at_k_exact(success, k) for k in K_GRID}, seed)
     if samples:
         texts = sample_responses(
             model,
@@ -183,15 +189,17 @@ def sampled_curve(n: npt.ArrayLike, c: npt.ArrayLike, *, seed: int = 0) -> dict[
         c: (P,) right ones among them.
         seed: of the bootstrap.
     """
+    estimates = {k: pass_at_k(n, c, k) for k in K_GRID}
+    told = {k: values[~np.isnan(values)] for k, values in estimates.items()}
+    return _curve({k: values for k, values in told.items() if len(values)}, seed)
+
+
+def _curve(values: dict[int, Floats], seed: int) -> dict[int, PassAtK]:
+    """Means and intervals by k; k's told by equally many problems share one draw of the bootstrap."""
     curve = {}
-    for k in K_GRID:
-        values = pass_at_k(n, c, k)
-        values = values[~np.isnan(values)]
-        if len(values):
-            curve[k] = _summary(values, seed)
-    return curve
-
-
-def _summary(values: Floats, seed: int) -> PassAtK:
-    low, high = bootstrap_interval(values, seed=seed)
-    return PassAtK(float(values.mean()), float(low), float(high))
+    for size in sorted({len(v) for v in values.values()}, reverse=True):
+        ks = [k for k in values if len(values[k]) == size]
+        lows, highs = bootstrap_interval(np.stack([values[k] for k in ks], axis=1), seed=seed)
+        for k, low, high in zip(ks, lows, highs, strict=True):
+            curve[k] = PassAtK(float(values[k].mean()), float(low), float(high))
+    return dict(sorted(curve.items()))

@@ -1,4 +1,4 @@
-"""Responses sampled from a policy: n for each prompt, in batches that fit, without disturbing training's random state."""
+"""Responses sampled from a policy: n a prompt, in batches that fit, without disturbing training's random state."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def query(folder, sql):
 
 
 def test_a_run_ends_with_its_summary_folder_and_next_commands(trained):
-    folder, done = trained
+    _, done = trained
     for figure in ("pass@1 ", "pass@8 ", "pass@64 ", "pass@256 ", "Λ(1)", "Λ(2)", "Λ(3)"):
         assert figure.strip() in done.stdout
     assert "run folder: runs/first" in done.stdout

@@ -46,5 +46,5 @@ def task_for(
         raise TaskUnknown(f"there is no task {name!r}; choose from {', '.join(TASKS)}")
     from . import gsm8k, math
 
-    make = gsm8k.gsm8k if name == "gsm8k" else math.math
+    make = gsm8k.gsm8k_task if name == "gsm8k" else math.math_task
     return make(dataset=dataset, eval_dataset=eval_dataset, tokenizer=tokenizer, limit=limit, eval_limit=eval_limit)

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from simko.dashboard.mirror import Mirror
+from simko.store.catalog import VIEWS, Catalog
+from simko.store.demonstration import demonstration_steps, write_demonstration_run
+from simko.store.manifest import read_manifest
+
+DERIVED = [view for view in VIEWS if view != "tokens"]
+
+
+def rows(con, sql: str) -> list[tuple]:
+    return sorted(con.execute(sql).fetchall(), key=repr)
+
+
+def assert_equal(mirror: Mirror, folder: Path, views=DERIVED) -> None:
+    """Everything the mirror says is what the catalog says of the same files."""
+    catalog = Catalog(folder)
+    with mirror.snapshot() as con:
+        for view in views:
+            # Sums of doubles depend on the order of rows in the last digit.
+            columns = ", ".join(
+                f"round({name}, 9)" if kind == "DOUBLE" else f'"{name}"'
+                for name, kind, *_ in catalog.connection.execute(f"DESCRIBE {view}").fetchall()
+            )
+            expected = rows(catalog.connection, f"SELECT {columns} FROM {view}")
+            assert rows(con, f"SELECT {columns} FROM {view}") == expected, view
+            assert expected or view not in ("rollups", "lambda_k"), view
+
+
+def test_mirror_equals_the_catalog(runs):
+    mirror = Mirror(runs)
+    mirror.refresh()
+    assert_equal(mirror, runs)
+    assert mirror.problems == []
+
+
+def test_a_refresh_takes_in_new_parts_once(tmp_path):
+    mirror = Mirror(tmp_path)
+    steps = demonstration_steps(tmp_path, name="run", steps=9, responses=8, flush_seconds=0.0)
+    for step in steps:
+        if step % 3 == 0:
+            mirror.refresh()
+            version = mirror.version
+            mirror.refresh()
+            assert mirror.version in (version, version + 1)  # the recorder's thread may have written in between
+    mirror.refresh()
+    version = mirror.version
+    mirror.refresh()
+    assert mirror.version == version
+    assert_equal(mirror, tmp_path)
+
+
+def test_every_snapshot_is_a_whole_state_while_a_writer_appends(tmp_path):
+    mirror = Mirror(tmp_path)
+    writer = threading.Thread(
+        target=write_demonstration_run,
+        args=(tmp_path,),
+        kwargs={"name": "run", "steps": 60, "responses": 8, "flush_seconds": 0.0},
+    )
+    refresher_stop = threading.Event()
+
+    def refresh() -> None:
+        while not refresher_stop.is_set():
+            mirror.refresh()
+
+    refresher = threading.Thread(target=refresh)
+    writer.start()
+    refresher.start()
+    seen = set()
+    try:
+        while writer.is_alive():
+            with mirror.snapshot() as con:
+                count = "SELECT count(DISTINCT step) FROM all_rollups"
+                first = con.execute(count).fetchone()
+                # A response is written before the roll-up that counts it, and stays there.
+                orphans = con.execute(
+                    "SELECT count(*) FROM (SELECT step FROM all_rollups EXCEPT SELECT step FROM all_responses)"
+                ).fetchone()
+                assert orphans == (0,)
+                assert con.execute(count).fetchone() == first
+                seen.add(first)
+    finally:
+        writer.join()
+        refresher_stop.set()
+        refresher.join()
+    mirror.refresh()
+    assert len(seen) > 1
+    assert_equal(mirror, tmp_path)
+
+
+def test_a_later_attempt_hides_the_steps_it_trains_again(tmp_path):
+    mirror = Mirror(tmp_path)
+    write_demonstration_run(tmp_path, name="run", steps=6, responses=8)
+    mirror.refresh()
+    write_demonstration_run(tmp_path, name="run", steps=8, responses=8, resume=True, start_step=4)
+    mirror.refresh()
+    assert_equal(mirror, tmp_path)
+    attempts = mirror.frame("SELECT step, attempt FROM rollups GROUP BY ALL ORDER BY step")
+    assert list(attempts["attempt"]) == [1] * 4 + [2] * 4
+
+
+def test_a_run_that_goes_or_is_written_anew_is_followed(tmp_path):
+    mirror = Mirror(tmp_path)
+    write_demonstration_run(tmp_path, name="kept", steps=3, responses=8)
+    write_demonstration_run(tmp_path, name="other", steps=5, responses=8, seed=1)
+    mirror.refresh()
+    shutil.rmtree(tmp_path / "other")
+    mirror.refresh()
+    assert mirror.names == ["kept"]
+    assert_equal(mirror, tmp_path)
+    write_demonstration_run(tmp_path, name="other", steps=3, responses=8, seed=2)
+    shutil.rmtree(tmp_path / "kept")
+    write_demonstration_run(tmp_path, name="kept", steps=4, responses=8, seed=3)
+    mirror.refresh()
+    assert_equal(mirror, tmp_path)
+
+
+def test_runs_with_another_k_share_the_tables(tmp_path):
+    mirror = Mirror(tmp_path)
+    write_demonstration_run(tmp_path, name="narrow", steps=3, responses=8, k=2)
+    mirror.refresh()
+    write_demonstration_run(tmp_path, name="wide", steps=3, responses=8, k=8)
+    mirror.refresh()
+    assert_equal(mirror, tmp_path)
+    most = mirror.frame("SELECT run, max(k) AS k FROM lambda_k GROUP BY run ORDER BY run")
+    assert list(most["k"]) == [2, 8]
+
+
+def test_tokens_of_one_response_are_those_of_the_view(runs):
+    mirror = Mirror(runs)
+    mirror.refresh()
+    catalog = Catalog(runs)
+    sql = "SELECT run, attempt, response_id, step FROM responses WHERE step IN (1, 7, 12) AND response_id % 5 = 0"
+    some = catalog.connection.execute(sql).fetchall()
+    assert len(some) > 6
+    for run, attempt, response_id, step in some:
+        got = mirror.response_tokens(run, attempt, response_id, step, step)
+        expected = catalog.connection.execute(
+            "SELECT * FROM tokens WHERE run = ? AND response_id = ? ORDER BY position", [run, response_id]
+        ).df()
+        assert len(expected) > 0
+        assert list(got["position"]) == list(range(len(got)))
+        assert got[expected.columns].astype(str).equals(expected.astype(str))
+
+
+def test_no_folder_and_an_empty_one_are_lines_not_errors(tmp_path):
+    missing = Mirror(tmp_path / "nowhere")
+    missing.refresh()
+    assert "no folder" in missing.problems[0]
+    assert missing.frame("SELECT * FROM lambda_k").empty
+    empty = Mirror(tmp_path)
+    empty.refresh()
+    assert empty.names == [] and empty.problems == []
+    assert empty.response_tokens("run", 1, 0, 1, 1).empty
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "gone", "foreign columns"])
+def test_a_damaged_part_costs_itself_alone(tmp_path, damage):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    write_demonstration_run(tmp_path, name="hurt", steps=6, responses=8, flush_seconds=0.0)
+    write_demonstration_run(tmp_path, name="whole", steps=3, responses=8)
+    parts = [part for part in read_manifest(tmp_path / "hurt").parts if part.table == "rollups"]
+    path = parts[1].path
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif damage == "garbage":
+        path.write_bytes(b"\xff" * (parts[1].bytes - 4) + b"PAR1")
+    elif damage == "gone":
+        path.unlink()
+    else:
+        pq.write_table(pa.table({"step": ["not a number"], "n_tokens": ["nor this"]}), path)
+        manifest = next((tmp_path / "hurt" / "manifest").glob("*.jsonl"))
+        lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+        for line in lines:
+            if line.get("path") == f"rollups/{path.name}":
+                line["bytes"] = path.stat().st_size
+        manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    mirror = Mirror(tmp_path)
+    for _ in range(2):
+        mirror.refresh()
+        assert len(mirror.problems) == 1 and path.name in mirror.problems[0]
+        steps = mirror.frame("SELECT run, count(DISTINCT step) AS n FROM rollups GROUP BY run ORDER BY run")
+        assert list(steps["n"]) == [6 - (parts[1].last_step - parts[1].first_step + 1), 3]
+
+
+def test_a_run_of_a_newer_schema_is_named_and_the_others_stay(tmp_path):
+    write_demonstration_run(tmp_path, name="newer", steps=2, responses=8)
+    write_demonstration_run(tmp_path, name="usual", steps=2, responses=8)
+    info = json.loads((tmp_path / "newer" / "run.json").read_text())
+    (tmp_path / "newer" / "run.json").write_text(json.dumps({**info, "schema_version": 99}))
+    mirror = Mirror(tmp_path)
+    mirror.refresh()
+    assert mirror.names == ["usual"]
+    assert "99" in mirror.problems[0]

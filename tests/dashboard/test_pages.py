@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from simko.dashboard.view import runs_folder
+from simko.store.demonstration import demonstration_steps, write_demonstration_run
+from simko.store.manifest import read_manifest
+
+PAGES = ("runs", "lambda_k", "pass_at_k", "concentration", "entropy", "response")
+CHARTS = {"runs": 0, "lambda_k": 2, "pass_at_k": 2, "concentration": 1, "entropy": 2, "response": 1}
+
+
+def _script(page: str) -> None:
+    import importlib
+
+    from simko.dashboard.view import mirror_of, runs_folder, sidebar
+
+    mirror = mirror_of(str(runs_folder()))
+    mirror.refresh()
+    sidebar(mirror)
+    importlib.import_module(f"simko.dashboard.page_{page}").show()
+
+
+@pytest.fixture
+def show(monkeypatch):
+    """Run a page on a folder."""
+
+    def run(page: str, folder: Path) -> AppTest:
+        monkeypatch.setenv("SIMKO_RUNS", str(folder))
+        monkeypatch.setattr(sys, "argv", ["app.py"])
+        return healthy(AppTest.from_function(_script, kwargs={"page": page}, default_timeout=60).run())
+
+    return run
+
+
+def healthy(app: AppTest) -> AppTest:
+    assert not app.exception, app.exception[0].stack_trace
+    return app
+
+
+def figures(app: AppTest) -> list[dict]:
+    """What the live charts on the page were given."""
+    found = []
+    for element in app.get("bidi_component"):
+        data = json.loads(element.proto.json)
+        if "figure" in data:
+            found.append(json.loads(data["figure"]))
+    return found
+
+
+def strip(app: AppTest) -> list[dict]:
+    data = [json.loads(element.proto.json) for element in app.get("bidi_component")]
+    return next(d["tokens"] for d in data if "tokens" in d)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_on_two_runs(show, runs, page):
+    app = show(page, runs)
+    assert len(figures(app)) == CHARTS[page]
+    assert not app.info and not app.warning
+    for figure in figures(app):
+        assert any(len(trace.get("x", [])) for trace in figure["data"])
+    if page not in ("runs", "response"):
+        names = {trace.get("name") for trace in figures(app)[0]["data"]}
+        assert {"grpo-run", "simko-run"} <= names
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_without_runs_says_what_to_do(show, tmp_path, page):
+    app = show(page, tmp_path)
+    assert "simko-train --probe" in app.info[0].value
+    assert not figures(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_of_a_folder_that_is_not_there(show, tmp_path, page):
+    app = show(page, tmp_path / "nowhere")
+    assert app.info
+    if page == "runs":
+        assert "nowhere" in app.warning[0].value
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_of_a_run_before_its_first_step(show, tmp_path, page):
+    steps = demonstration_steps(tmp_path, name="young", steps=3, flush_seconds=1e6)
+    next(steps)  # the evaluation before training is on disk, the first step is not
+    app = show(page, tmp_path)
+    if page == "runs":
+        assert list(app.dataframe[0].value["run"]) == ["young"]
+    elif page == "pass_at_k":
+        assert figures(app)
+    else:
+        assert "by itself" in app.info[0].value
+    steps.close()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_beside_a_torn_part_and_a_newer_run(show, tmp_path, page):
+    write_demonstration_run(tmp_path, name="newer", steps=2, responses=8)
+    path = tmp_path / "newer" / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99}))
+    write_demonstration_run(tmp_path, name="torn", steps=6, responses=8, flush_seconds=0.0)
+    part = [p for p in read_manifest(tmp_path / "torn").parts if p.table == "rollups"][0]
+    part.path.write_bytes(part.path.read_bytes()[:-40])
+    app = show(page, tmp_path)
+    assert len(figures(app)) == CHARTS[page]
+    if page == "runs":
+        warnings = " ".join(warning.value for warning in app.warning)
+        assert "schema version 99" in warnings and "torn (" in warnings
+        assert list(app.dataframe[0].value["run"]) == ["torn"]
+
+
+def test_runs_table_has_the_latest_figures(show, runs):
+    from simko.store import Catalog
+
+    table = show("runs", runs).dataframe[0].value.set_index("run")
+    con = Catalog(runs).connection
+    row = con.execute("SELECT lambda_k FROM lambda_k WHERE run='simko-run' AND step=12 AND verdict='all' AND k=2").fetchone()
+    assert table.loc["simko-run", "lambda_2"] == pytest.approx(row[0])
+    row = con.execute("SELECT pass_at_k FROM pass_at_k WHERE run='grpo-run' AND step=12 AND source='exact' AND k=256")
+    assert table.loc["grpo-run", "pass_most"] == pytest.approx(row.fetchone()[0])
+    assert table.loc["grpo-run", "status"] == "finished"
+
+
+def test_the_sidebar_chooses_runs_and_verdict(show, runs):
+    app = show("lambda_k", runs)
+    before = figures(app)[0]["data"]
+    app.sidebar.multiselect[0].set_value(["simko-run"]).run()
+    assert {trace["name"] for trace in figures(healthy(app))[0]["data"]} == {"simko-run"}
+    colour = {trace["name"]: trace["line"]["color"] for trace in before}
+    assert figures(app)[0]["data"][0]["line"]["color"] == colour["simko-run"]
+    app.sidebar.selectbox[0].set_value("wrong").run()
+    wrong = figures(healthy(app))[0]["data"][0]["y"]
+    assert wrong != next(t["y"] for t in before if t["name"] == "simko-run")
+    app.sidebar.multiselect[0].set_value([]).run()
+    assert "No run is selected" in healthy(app).info[0].value
+
+
+def test_a_new_run_is_selected_when_it_appears(show, tmp_path):
+    write_demonstration_run(tmp_path, name="a", steps=2, responses=8)
+    app = show("lambda_k", tmp_path)
+    write_demonstration_run(tmp_path, name="b", steps=2, responses=8)
+    healthy(app.run())
+    assert {trace["name"] for trace in figures(app)[0]["data"]} == {"a", "b"}
+    app.sidebar.multiselect[0].set_value(["b"]).run()
+    healthy(app.run())
+    assert {trace["name"] for trace in figures(app)[0]["data"]} == {"b"}
+
+
+def test_pass_page_names_sources_apart(show, runs):
+    app = show("pass_at_k", runs)
+    choices = app.get("button_group")[0]
+    assert [option.content for option in choices.proto.options] == [
+        "heldout · exact (enumerated)",
+        "train · training rollouts",
+    ]
+
+
+def test_few_checkpoints_are_called_few(show, tmp_path):
+    write_demonstration_run(tmp_path, name="short", steps=3, responses=8, evaluate_every=1)
+    app = show("concentration", tmp_path)
+    assert "4 checkpoints are too few" in " ".join(m.value for m in app.markdown)
+    assert "with the step taken out" in " ".join(app.dataframe[0].value.columns)
+
+
+def test_untrusted_text_is_never_markup(show, tmp_path):
+    import pyarrow.parquet as pq
+
+    run = write_demonstration_run(tmp_path, name="run", steps=1, responses=8)
+    vocabulary = pq.read_table(run / "vocabulary.parquet").to_pydict()
+    import pyarrow as pa
+
+    evil = ["<img src=x onerror=alert(1)>"] * len(vocabulary["text"])
+    table = pa.table({"token_id": pa.array(vocabulary["token_id"], pa.int32()), "text": evil})
+    pq.write_table(table, run / "vocabulary.parquet")
+    app = show("response", tmp_path)
+    assert strip(app)[0]["text"] == evil[0]  # as data for textContent
+    assert not any("<img" in m.value for m in app.markdown)
+    assert "<img" not in json.dumps(figures(app))
+
+
+def test_the_strip_is_the_response(show, runs):
+    app = show("response", runs)
+    texts = [token["text"] for token in strip(app)]
+    listed = app.dataframe[0].value.iloc[0]
+    assert " ".join(texts[:-1]) == listed["completion"] or texts[-1] != "<end>"
+    assert any(token["forking"] for token in strip(app))
+    (bars,) = figures(app)
+    assert sum("sampled" in note for note in bars["data"][0]["text"]) == 1
+
+
+def test_folder_comes_from_the_option_then_the_environment_then_runs(monkeypatch):
+    monkeypatch.setenv("SIMKO_RUNS", "from-environment")
+    assert runs_folder(["--runs", "given"]) == Path("given")
+    assert runs_folder(["--runs=given"]) == Path("given")
+    assert runs_folder([]) == Path("from-environment")
+    monkeypatch.delenv("SIMKO_RUNS")
+    assert runs_folder([]) == Path("runs")
+
+
+def test_the_whole_app_starts_by_path_without_torch(runs):
+    code = f"""
+import sys
+from streamlit.testing.v1 import AppTest
+sys.argv = ["app.py", "--runs", {str(runs)!r}]
+app = AppTest.from_file({str(Path(__file__).parents[2] / "dashboard" / "app.py")!r}, default_timeout=60).run()
+assert not app.exception, app.exception[0].stack_trace
+assert app.header[0].value == "Runs"
+assert len(app.dataframe[0].value) == 2
+for name in ("lambda_k", "pass_at_k", "concentration", "entropy", "response"):
+    assert f"simko.dashboard.page_{{name}}" in sys.modules
+print(sorted({{"torch", "transformers", "trl", "accelerate"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,35 @@
+r"""The last `\boxed{…}` of a text: where a math response or a worked solution puts its final answer.
+
+Braces are matched, not guessed: `\boxed{\frac{1}{2}}` gives `\frac{1}{2}`. Escaped braces do not count. Linear in the
+length of the text. `\fbox{…}` counts as a box, as in the MATH data set; `\boxed 5` does too.
+"""
+
+from __future__ import annotations
+
+import re
+
+_BOX = re.compile(r"\\f?box(?:ed)?(?=\s*\{|\s+[^\s{])\s*")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_UNBRACED = re.compile(r"[^\s$.,;]+")
+
+
+def last_boxed(text: str) -> str | None:
+    r"""The content of the last box, stripped; None where there is no box or the last one is never closed."""
+    box = None
+    for box in _BOX.finditer(text):
+        pass
+    if box is None:
+        return None
+    start = box.end()
+    if text[start] != "{":
+        unbraced = _UNBRACED.match(text, start)
+        return unbraced.group() if unbraced else None
+    depth = 0
+    for brace in _BRACE.finditer(text, start):
+        if brace.group() == "{":
+            depth += 1
+        elif brace.group() == "}":
+            depth -= 1
+            if depth == 0:
+                return text[start + 1 : brace.start()].strip()
+    return None
