@@ -81,10 +81,8 @@ def main() -> None:
         )
     Console().print(table)
     cost = recorders[-1].cost
-    print(
-        f"recorder, one run: {cost.rows} rows in {cost.files} files, {cost.bytes} bytes, {cost.write_ms:.0f} ms writing, "
-    )
-    print(f"{cost.queue_wait_ms:.1f} ms waiting for the queue, {cost.dropped} batches dropped")
+    print(f"recorder, one run: {cost.rows} rows, {cost.files} files, {cost.bytes} bytes, {cost.dropped} dropped,")
+    print(f"{cost.write_ms:.0f} ms writing, {cost.queue_wait_ms:.1f} ms waiting for the queue")
 
 
 if __name__ == "__main__":

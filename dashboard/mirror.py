@@ -136,8 +136,8 @@ class Mirror:
 
     def _ingest_vocabulary(self, run: Run) -> None:
         path = run.path / VOCABULARY_FILE
-        known = self._con.execute("SELECT 1 FROM vocabulary WHERE run = ? LIMIT 1", [run.name]).fetchone()
-        if known is None and path.exists():
+        known = self._con.execute("SELECT 1 FROM vocabulary WHERE run = ? LIMIT 1", [run.name]).fetchall()
+        if not known and path.exists():
             try:
                 rows = self._read(
                     f"SELECT {quote(run.name)} AS run, token_id, text FROM read_parquet({quote(str(path))})"
@@ -174,6 +174,7 @@ class Mirror:
             yield
         except BaseException:
             self._con.rollback()
+            self._k = 0  # what was taken in is no longer known: the next refresh starts over
             raise
         self._con.commit()
 

@@ -76,7 +76,7 @@ def draw(view: View) -> None:
     problems = curves.groupby("run")["n_problems"].max()
     st.caption(
         "Bands: 95 % bootstrap intervals over problems "
-        f"({', '.join(f'{run}: {int(n)}' for run, n in problems.items())} problems)."
+        f"({' to '.join(str(int(n)) for n in sorted({problems.min(), problems.max()}))} problems)."
         + (
             " Rollouts are of the problems drawn at that step alone, so steps differ in their problems."
             * (source == "rollouts")

@@ -33,6 +33,8 @@ LEFT JOIN (
 ) e USING (run)
 """
 
+_LOGPROBS = {"raw": "raw (temperature 1)", "processed": "at the sampling temperature"}
+
 
 def show() -> None:
     """The page."""
@@ -63,7 +65,7 @@ def draw(view: View) -> None:
     if not table.empty:
         st.subheader("What was recorded")
         st.markdown("Figures of two runs compare only where these agree.")
-        st.dataframe(_semantics(view, list(table["run"])), width="stretch")
+        st.dataframe(_semantics(view, list(table["run"])), hide_index=True, width="stretch")
 
 
 def _table(table: pd.DataFrame) -> None:
@@ -96,23 +98,26 @@ def _most(k: float) -> str:
 
 
 def _semantics(view: View, runs: list[str]) -> pd.DataFrame:
-    """One row a fact, one column a run."""
-    facts = {}
+    """One row a run, one column a fact."""
+    folders = {found.name: str(found.path) for found in view.mirror.runs}
+    facts = []
     for run in runs:
         info = view.mirror.info(run)
         probe = info.get("probe") or {}
         options = info.get("hyperparameters") or {}
-        facts[run] = {
-            "ranked candidates K": probe.get("k"),
-            "temperature": probe.get("temperature"),
-            "log-probabilities": {"raw": "raw (temperature 1)", "processed": "at the sampling temperature"}.get(
-                str(probe.get("logprobs")), probe.get("logprobs")
-            ),
-            "entropy": probe.get("entropy"),
-            "forking tokens": probe.get("forking"),
-            "ties": probe.get("tie_rule"),
-            "dataset": info.get("dataset"),
-            "hyper-parameters": ", ".join(f"{name} = {value}" for name, value in options.items()),
-            "folder": next((str(r.path) for r in view.mirror.runs if r.name == run), None),
-        }
-    return pd.DataFrame(facts).map(lambda value: "not recorded" if value is None or value == "" else str(value))
+        logprobs = str(probe.get("logprobs"))
+        facts.append(
+            {
+                "run": run,
+                "K": probe.get("k"),
+                "temperature": probe.get("temperature"),
+                "log-probabilities": _LOGPROBS.get(logprobs, logprobs),
+                "entropy": probe.get("entropy"),
+                "forking tokens": probe.get("forking"),
+                "ties": probe.get("tie_rule"),
+                "dataset": info.get("dataset"),
+                "hyper-parameters": ", ".join(f"{name} = {value}" for name, value in options.items()),
+                "folder": folders.get(run),
+            }
+        )
+    return pd.DataFrame(facts).map(lambda value: "not recorded" if value in (None, "", "None") else str(value))

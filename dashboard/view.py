@@ -25,6 +25,7 @@ from .mirror import Mirror
 
 REFRESH_SECONDS = 2
 _MOST_AT_START = 6
+_RUNS_PAGE = f"{__package__}.page_runs"  # where the problems are spelled out
 VERDICT_CHOICES = ("all", "right", "wrong", "unjudged")
 
 
@@ -111,6 +112,8 @@ def live(draw: Callable[[View], None]) -> None:
         if mirror.names != names:
             st.rerun()
         draw(view)
+        if draw.__module__ != _RUNS_PAGE and (count := len(mirror.problems)):
+            st.caption(f"Not everything could be read ({count} problem{'s' * (count != 1)}): see the page Runs.")
 
     fragment()
 

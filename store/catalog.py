@@ -28,8 +28,8 @@ from .manifest import Manifest, read_manifest
 from .run import VOCABULARY_FILE, find_runs, read_run
 from .schema import COLUMNS, TABLES, TableName, arrow_schema, expand
 
-VIEWS = ("runs", "tokens", "responses", "rollups", "evals", "lambda_k", "pass_at_k", "concentration")
-"""The views, in the order they are made; each is a file in `sql/`."""
+VIEWS = ("tokens", "responses", "rollups", "evals", "lambda_k", "pass_at_k", "concentration", "runs")
+"""The views, in the order they are made, after `attempt_spans` that they share; each is a file in `sql/`."""
 
 ATTEMPTS = pa.schema(
     [
@@ -199,14 +199,14 @@ def _parquet_relation(table: TableName, runs: Iterable[Run], k: int) -> str:
 def define_views(connection: Any, k: int) -> None:
     """Make the views on base relations that are there already.
 
-    A file of `sql/` may use `{each(…)}`-free placeholders: `{ranks}` is the list 1..K, and `{ranked:TEMPLATE}` repeats
-    TEMPLATE for every rank with `#` standing for it, separated by commas.
+    In a file of `sql/`, `{ranked:TEMPLATE}` repeats TEMPLATE for every rank 1..K, with `#` standing for the rank and
+    commas between.
 
     Args:
         connection: a DuckDB connection or cursor.
         k: the number of ranked candidates the base relations have columns for.
     """
-    for view in VIEWS:
+    for view in ("attempt_spans", *VIEWS):
         template = (files(__package__) / "sql" / f"{view}.sql").read_text(encoding="utf-8")
         connection.execute(fill_ranks(template, k))
 

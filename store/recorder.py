@@ -1,11 +1,11 @@
 """Writes a run while it trains: a bounded queue, one thread, whole Parquet files, one manifest line each.
 
-    training thread: put(batch) … end_step(step)        recorder's thread: rows, roll-ups → part-*.parquet → manifest
+    training thread: put(batch) … end_step(step)       recorder's thread: rows, roll-ups → part-*.parquet → manifest
 
-A file holds whole steps. Files are written when a step ends and `flush_seconds` have passed or `flush_rows` are waiting,
-on `flush()` and on `close()`; evaluations at once. A full queue either blocks the caller or drops the batch and counts
-it, as `when_full` says. After a failed write (disk full, folder gone) `error` is set, one warning is given, and what
-comes later is dropped and counted: nothing here raises into training, and what was written stays readable.
+A file holds whole steps. Files are written when a step ends and `flush_seconds` have passed or `flush_rows` are
+waiting, on `flush()` and on `close()`; evaluations at once. A full queue either blocks the caller or drops the batch
+and counts it, as `when_full` says. After a failed write (disk full, folder gone) `error` is set, one warning is given,
+and what comes later is dropped and counted: nothing here raises into training, and what was written stays readable.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TokenSource = TokenBatch | Callable[[], TokenBatch]
 
 @dataclass
 class RecorderCost:
-    """What recording has cost so far: rows, bytes and files written, batches dropped, milliseconds writing and waiting."""
+    """What recording has cost so far: rows, bytes, files, batches dropped, milliseconds writing and waiting."""
 
     rows: int = 0
     bytes: int = 0
@@ -209,9 +209,8 @@ class Recorder:
     def _end_step(self, step: int) -> None:
         rows = self._rollup.rows(step)
         self._rollup = Rollup(self.k)
-        if rows:
-            columns = {name: [row[name] for row in rows] for name in rows[0]}
-            self._pending["rollups"].append(self._table("rollups", columns))
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        self._pending["rollups"].append(self._table("rollups", columns))
         due = time.monotonic() - self._flushed >= self._flush_seconds
         if due or self._rows_waiting >= self._flush_rows:
             self._flush()

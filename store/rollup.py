@@ -86,7 +86,14 @@ class Rollup:
             sums[name] = sums[name] + term if name in sums else term
 
     def rows(self, step: int) -> list[dict[str, Any]]:
-        """One row a verdict, as in `schema.ROLLUPS` without attempt and worker."""
+        """One row a verdict, as in `schema.ROLLUPS` without attempt and worker.
+
+        A step in which nothing was counted gives one row of zeros: this process has reported it all the same.
+        """
+        if not self._sums:
+            none = np.zeros((0, 0))
+            no = none.astype(bool)
+            self._add(VERDICTS.index("unjudged"), no, no, no, no, none, none, none, np.zeros((0, 0, self._k)))
         rows = []
         for code, sums in sorted(self._sums.items()):
             row: dict[str, Any] = {"step": step, "verdict": VERDICTS[code]}

@@ -1,7 +1,7 @@
 """The columns of every table a run writes: name, Arrow type and meaning, in one place.
 
-Four Parquet tables (`tokens`, `responses`, `rollups`, `evals`), flat columns only (the entropy histogram is the one list).
-Everything else about the data (writer options, views, the docs page) is derived from these definitions, and a test holds
+Four Parquet tables (`tokens`, `responses`, `rollups`, `evals`), flat columns only (the entropy histogram is the one
+list). Everything else about the data (writer options, views) is derived from these definitions, and a test holds
 `docs/schema.md` against them. Log-probabilities and entropies are in nats. The number K of ranked candidates is the
 run's `--probe_k`; it fixes how many `logp_k`/`id_k` columns a run has, so tables of different runs are read by name.
 
@@ -19,7 +19,7 @@ from typing import Literal
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
-"""Written to `run.json`. Readers open this version and older ones; a newer one is refused by name, the other runs stay usable."""
+"""Written to `run.json`. Readers open this version and older ones; a newer one is refused by name."""
 
 Verdict = Literal["right", "wrong", "unjudged"]
 VERDICTS: tuple[Verdict, ...] = ("right", "wrong", "unjudged")

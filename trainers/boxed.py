@@ -15,12 +15,10 @@ _UNBRACED = re.compile(r"[^\s$.,;]+")
 
 def last_boxed(text: str) -> str | None:
     r"""The content of the last box, stripped; None where there is no box or the last one is never closed."""
-    box = None
-    for box in _BOX.finditer(text):
-        pass
-    if box is None:
+    starts = [box.end() for box in _BOX.finditer(text)]
+    if not starts:
         return None
-    start = box.end()
+    start = starts[-1]
     if text[start] != "{":
         unbraced = _UNBRACED.match(text, start)
         return unbraced.group() if unbraced else None

@@ -1,120 +1,169 @@
-"""Math answers judged by math-verify in a process of their own, with a hard time limit per answer.
+"""Math answers judged by math-verify in processes of our own, with a hard time limit: right, wrong or unjudged.
 
-Invariants: every answer gets exactly one of three verdicts, and what could not be judged (the limit passed, the process
-died, the gold answer is unreadable) is `unjudged`, never `wrong`; a bad answer costs its own verdict only, because the
-process is killed and the next answer gets a new one. The process starts with the first answer and ends with `close`, or
-when this process is gone. The package math-verify is imported there, not here.
+Unjudged means that the grader could not decide: the answer took longer than the limit, the grader crashed or ran out of
+memory on it, or the gold answer cannot be parsed. A response without any answer is wrong. A worker that times out or
+crashes is killed and replaced; the other responses do not notice. math-verify is imported in the workers only.
 """
 
 from __future__ import annotations
 
 import json
-import queue
+import os
+import selectors
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Sequence
-from typing import IO, Any
+from types import TracebackType
 
-from ..store.schema import Verdict
+from ..store.schema import VERDICTS, Verdict
 from .errors import GraderFailed, PackageMissing
 
-TIME_LIMIT_SECONDS = 5.0
-START_LIMIT_SECONDS = 120.0
+SECONDS = 5.0
+"""Time limit of one answer."""
+MEMORY_BYTES = 4 << 30
+"""Address space of one worker: a hostile exponent must not take the machine down."""
+_START_SECONDS = 120.0
+_START_ATTEMPTS = 3
+
+
+class _Worker:
+    """One grading process and what it is busy with."""
+
+    def __init__(self, seconds: float) -> None:
+        # A command, not multiprocessing, which would run the main script again in the child, torch and all;
+        # -P because a file in the working directory must not stand in for a package.
+        command = [sys.executable, "-P", "-m", f"{__package__}.grading_worker", str(seconds), str(MEMORY_BYTES)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._stdin, self.stdout = self._process.stdin, self._process.stdout
+        self._received = b""
+        self._seconds = seconds
+        self.ready = False
+        self.item: int | None = None
+        self.deadline = time.monotonic() + _START_SECONDS
+
+    def send(self, item: int, text: str, gold: str) -> None:
+        """Hand over an item; the clock starts."""
+        self.item = item
+        self.deadline = time.monotonic() + self._seconds
+        line = json.dumps([text, gold]).encode() + b"\n"
+        try:
+            while line:
+                line = line[self._stdin.write(line) or 0 :]
+        except BrokenPipeError:
+            pass  # it has died; its end of output tells
+
+    def receive(self) -> str | None:
+        """A word once it is complete, `` when the process has ended, None while there is more to come."""
+        chunk = os.read(self.stdout.fileno(), 4096)
+        self._received += chunk
+        if not chunk:
+            return ""
+        if not self._received.endswith(b"\n"):
+            return None
+        word, self._received = self._received.decode().strip(), b""
+        return word
+
+    def stop(self) -> None:
+        """Kill it."""
+        self._process.kill()
+        self._process.wait()
+        self._stdin.close()
+        self.stdout.close()
 
 
 class MathGrader:
-    """Judges responses against gold answers; a context manager.
+    """Judges math answers in parallel; a context manager. Workers start with the first answer.
 
     Args:
-        time_limit: seconds per answer.
+        seconds: time limit of one answer.
+        workers: processes; default: up to four, one a CPU core.
     """
 
-    def __init__(self, *, time_limit: float = TIME_LIMIT_SECONDS) -> None:
-        self.time_limit = time_limit
-        self._process: subprocess.Popen[str] | None = None
-        self._replies: queue.Queue[str | None] = queue.Queue()
+    def __init__(self, *, seconds: float = SECONDS, workers: int | None = None) -> None:
+        self._seconds = seconds
+        self._n_workers = workers or min(4, os.cpu_count() or 1)
+        self._workers: list[_Worker] = []
+        self._failed_starts = 0
 
-    def judge(self, responses: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
+    def judge(self, texts: Sequence[str], golds: Sequence[str]) -> list[Verdict]:
         """Judge B responses against B gold answers.
 
         Raises:
             PackageMissing: math-verify is not installed.
-            GraderFailed: the process cannot be started.
+            GraderFailed: the grader cannot be started at all.
         """
-        return [self._judge(response, gold) for response, gold in zip(responses, golds, strict=True)]
+        verdicts: list[Verdict] = ["unjudged"] * len(texts)
+        pending = list(range(len(texts)))[::-1]
+        while len(self._workers) < min(self._n_workers, len(texts)):
+            self._workers.append(_Worker(self._seconds))
+        try:
+            with selectors.DefaultSelector() as selector:
+                for worker in self._workers:
+                    selector.register(worker.stdout, selectors.EVENT_READ, worker)
+                self._hand_out(pending, texts, golds)
+                while pending or any(w.item is not None for w in self._workers):
+                    self._turn(selector, verdicts)
+                    self._hand_out(pending, texts, golds)
+        except BaseException:
+            self.close()  # an interrupted worker would answer the next batch with this one's verdict
+            raise
+        return verdicts
+
+    def _hand_out(self, pending: list[int], texts: Sequence[str], golds: Sequence[str]) -> None:
+        for worker in self._workers:
+            if pending and worker.ready and worker.item is None:
+                item = pending.pop()
+                worker.send(item, texts[item], golds[item])
+
+    def _turn(self, selector: selectors.BaseSelector, verdicts: list[Verdict]) -> None:
+        """Wait for the next word or deadline, and act on it."""
+        waiting = [w for w in self._workers if w.item is not None or not w.ready]
+        patience = min(w.deadline for w in waiting) - time.monotonic()
+        for key, _ in selector.select(max(0.0, patience)):
+            worker: _Worker = key.data
+            word = worker.receive()
+            if word == "":
+                self._replace(worker, selector)
+            elif word == "ready":
+                worker.ready, self._failed_starts = True, 0
+            elif word == "missing":
+                raise PackageMissing("judging math answers needs math-verify: pip install 'math-verify[antlr4_13_2]'")
+            elif word is not None and worker.item is not None:
+                verdicts[worker.item] = word if word in VERDICTS else "unjudged"
+                worker.item = None
+        now = time.monotonic()
+        for worker in [w for w in self._workers if (w.item is not None or not w.ready) and w.deadline <= now]:
+            self._replace(worker, selector)
+
+    def _replace(self, worker: _Worker, selector: selectors.BaseSelector) -> None:
+        """Its item stays unjudged."""
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= _START_ATTEMPTS:
+                raise GraderFailed(
+                    f"the math grader does not start; run `{sys.executable} -m {__package__}.grading_worker 5 "
+                    f"{MEMORY_BYTES}` to see why"
+                )
+        selector.unregister(worker.stdout)
+        worker.stop()
+        fresh = _Worker(self._seconds)
+        self._workers[self._workers.index(worker)] = fresh
+        selector.register(fresh.stdout, selectors.EVENT_READ, fresh)
 
     def close(self) -> None:
-        """End the process; a later `judge` starts another. Idempotent."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-            assert process.stdin is not None
-            try:
-                process.stdin.close()
-            except BrokenPipeError:
-                pass  # it died with a question unread
+        """Stop the workers; the next answer starts new ones."""
+        for worker in self._workers:
+            worker.stop()
+        self._workers = []
 
     def __enter__(self) -> MathGrader:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
-
-    def _judge(self, response: str, gold: str) -> Verdict:
-        process = self._process or self._start()
-        assert process.stdin is not None
-        try:
-            process.stdin.write(json.dumps({"response": response, "gold": gold}) + "\n")
-            process.stdin.flush()
-        except OSError:
-            self.close()
-            return "unjudged"
-        reply = self._reply(self.time_limit)
-        if reply is None:
-            self.close()
-            return "unjudged"
-        verdict: Verdict = reply["verdict"]
-        return verdict
-
-    def _start(self) -> subprocess.Popen[str]:
-        # A command, not multiprocessing: that would run the main script again in the child, torch and all.
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "simko.trainers.grading_worker", str(self.time_limit)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            encoding="utf-8",
-        )
-        assert process.stdout is not None
-        self._process, self._replies = process, queue.Queue()
-        threading.Thread(target=_forward, args=(process.stdout, self._replies), daemon=True).start()
-        first = self._reply(START_LIMIT_SECONDS)
-        if first is None:
-            self.close()
-            raise GraderFailed(
-                "the process that judges math answers does not start; see why: "
-                f"echo | {sys.executable} -m simko.trainers.grading_worker {self.time_limit}"
-            )
-        if "missing" in first:
-            self.close()
-            raise PackageMissing(f"judging math answers needs the package {first['missing']}: pip install math-verify")
-        return process
-
-    def _reply(self, seconds: float) -> dict[str, Any] | None:
-        """The process's next line; None when it took too long or died."""
-        try:
-            line = self._replies.get(timeout=seconds)
-        except queue.Empty:
-            return None
-        reply: dict[str, Any] | None = None if line is None else json.loads(line)
-        return reply
-
-
-def _forward(stream: IO[str], replies: queue.Queue[str | None]) -> None:
-    """Move lines to the queue, where they can be waited for with a limit; None marks the end."""
-    with stream:
-        for line in stream:
-            replies.put(line)
-    replies.put(None)

@@ -1,18 +1,17 @@
-r"""The process that judges math answers with math-verify: `python -m simko.trainers.grading_worker SECONDS`.
+"""The grader's own process: reads one JSON line a response, answers with one word a line.
 
-Format: JSON lines. On its standard output first `{"ready": true}` or `{"missing": package}`, then for every line
-`{"response": text, "gold": text}` of its standard input one line `{"verdict": "right" | "wrong" | "unjudged"}`.
+    python -m simko.trainers.grading_worker LIMIT_SECONDS MEMORY_BYTES      (started by `grading.py`, not by people)
 
-A process of its own because an answer can hang sympy or exhaust memory (`9^{9^{9}}`), and math-verify's own time-outs are
-signals, which only work in a main thread and cannot interrupt C code. `trainers.grading` keeps the clock and kills this
-process; SECONDS is only for when nobody is left to do so. Imports neither torch nor anything else of this project that
-does: it starts in about a second.
+In: `["text", "gold"]`. Out: `ready` once (`missing` without math-verify), then a verdict for each line. math-verify's
+own time-outs are switched off: they are POSIX signals that end at the main thread and count a time-out as wrong. Here
+the parent kills the process when an answer takes too long, and an alarm ends it should the parent be gone.
+
+Light on purpose: no torch, so that a killed worker is back within a second or two.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -21,88 +20,89 @@ from typing import Any
 
 from .boxed import last_boxed
 
-MEMORY_BYTES = 2 << 30
-"""Address space of the process: a huge number fails here, not in the machine."""
-
 TAIL_CHARACTERS = 4000
 """Without a box the answer is looked for in the end of the response: the patterns' time grows faster than the text."""
 
 
-def judge(response: str, gold: str) -> str:
-    r"""`right`, `wrong`, or `unjudged` where the gold answer cannot be read.
-
-    The answer is the response's last `\boxed{…}`; without one, what math-verify finds at its end (a formula or number
-    after "answer", else the last formula, else the last number). A response without an answer is wrong.
-    """
-    from math_verify import verify
-
-    golds = _gold(gold)
-    if not golds:
-        return "unjudged"
-    given = _given(response)
-    return "right" if verify(golds, given, timeout_seconds=None) else "wrong"
-
-
-@lru_cache(maxsize=256)
-def _gold(gold: str) -> list[Any]:
-    bare = last_boxed(gold)
-    # Data sets mark formulas in every way ($x$, \$5, plain); inside a box math-verify reads all of them.
-    return _parse_boxed((gold if bare is None else bare).replace(r"\$", "").replace("$", "").strip())
-
-
-def _given(response: str) -> list[Any]:
+def _parse(text: str) -> list[Any]:
+    """What math-verify extracts; may raise anything."""
     from math_verify import parse
 
-    boxed = last_boxed(response)
-    if boxed is not None:
-        return _parse_boxed(boxed)
-    return parse(response[-TAIL_CHARACTERS:], parsing_timeout=None)
+    return list(parse(text, parsing_timeout=None, raise_on_error=True))
 
 
 def _parse_boxed(content: str) -> list[Any]:
-    from math_verify import parse
-
-    return parse(rf"\boxed{{{content}}}", parsing_timeout=None) if content else []
+    return _parse(f"\\boxed{{{content}}}") if content else []
 
 
-def _limit_memory() -> None:
+@lru_cache(maxsize=4096)
+def _gold(answer: str) -> tuple[Any, ...]:
+    """A gold answer; data sets mark formulas in every way ($x$, \\$5, plain), and a box makes them all readable."""
+    return tuple(_parse_boxed(answer.replace("\\$", "").replace("$", "").strip()))
+
+
+def _found(text: str) -> list[Any]:
+    """The last box; without one a formula or number after "answer", else the last formula, else the last number."""
+    boxed = last_boxed(text)
+    return _parse(text[-TAIL_CHARACTERS:]) if boxed is None else _parse_boxed(boxed)
+
+
+def verdict(text: str, gold: str) -> str:
+    """Judge a response.
+
+    Returns:
+        `right` if anything extracted from the response equals the gold answer; `wrong` if nothing could be extracted or
+        nothing equals it; `unjudged` if the gold answer cannot be parsed, or a comparison failed and none succeeded.
+    """
+    from math_verify import verify
+
+    try:
+        expected = _gold(gold)
+        if not expected:
+            return "unjudged"
+        found = _found(text)
+    except Exception:
+        return "unjudged"
+    failed = False
+    for answer in found:
+        for reference in expected:
+            try:
+                if verify(reference, answer, timeout_seconds=None, raise_on_error=True):
+                    return "right"
+            except Exception:
+                failed = True
+    return "unjudged" if failed else "wrong"
+
+
+def _limit_memory(size: int) -> None:
     try:
         import resource
-    except ImportError:  # not a POSIX system: only the clock protects
+    except ImportError:  # not POSIX: the time limit alone has to do
         return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (size if hard == resource.RLIM_INFINITY else min(size, hard), hard))
 
 
 def main() -> None:
-    """Judge until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training process, which then closes this one
-    seconds = float(sys.argv[1])
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    sys.stdout = sys.stderr  # whatever a library prints is not a reply
-
-    def reply(message: dict[str, Any]) -> None:
-        replies.write(json.dumps(message) + "\n")
-        replies.flush()
-
-    _limit_memory()
+    """Serve until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training process, which then stops this one
+    limit, memory = float(sys.argv[1]), int(sys.argv[2])
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
+    os.dup2(2, 1)  # libraries that print must not speak in between
+    _limit_memory(memory)
     try:
-        import math_verify  # noqa: F401  # the slow import, before the first clock starts
-    except ImportError as error:
-        reply({"missing": error.name})
+        verdict("\\boxed{1}", "1")  # the first parse loads the grammar
+    except ModuleNotFoundError:
+        print("missing", file=answers, flush=True)
         return
-    logging.disable(logging.CRITICAL)
-    alarm = getattr(signal, "setitimer", None)
-    reply({"ready": True})
+    print("ready", file=answers, flush=True)
     for line in sys.stdin:
-        asked = json.loads(line)
-        if alarm is not None:
-            alarm(signal.ITIMER_REAL, 2 * seconds + 10)  # unhandled SIGALRM ends the process, even inside C code
-        verdict = judge(asked["response"], asked["gold"])
-        if alarm is not None:
-            alarm(signal.ITIMER_REAL, 0)
-        reply({"verdict": verdict})
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 2 * limit + 10)
+        text, gold = json.loads(line)
+        print(verdict(text, gold), file=answers, flush=True)
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 if __name__ == "__main__":

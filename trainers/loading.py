@@ -1,7 +1,7 @@
 """Models by name: the built-in base policy, a hub id, a local checkpoint folder, or a `.gguf` file.
 
 What comes back can be trained with TRL and saved with `save_pretrained`: float32 unless asked otherwise, every weight
-found in the checkpoint, a tokenizer that pads on the left with a token that is not the end token where one is to be had.
+found in the checkpoint, a tokenizer that pads on the left, with another token than the end token where there is one.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ def _load_tokenizer(where: str, shown: str, **options: Any) -> Any:
         return AutoTokenizer.from_pretrained(where, padding_side="left", **options)
     except Exception as error:  # a missing tokenizer and a damaged one surface as errors of every kind
         raise TokenizerMissing(
-            f"no readable tokenizer in {shown}: {_one_line(error)}; put tokenizer.json and tokenizer_config.json beside "
-            "the weights"
+            f"no readable tokenizer in {shown}: {_one_line(error)}; "
+            "put tokenizer.json and tokenizer_config.json beside the weights"
         ) from error
 
 
@@ -156,7 +156,8 @@ def _check_vocabulary(model: Any, tokenizer: Any, shown: str) -> None:
     rows = model.get_input_embeddings().weight.shape[0]
     if max(tokenizer.get_vocab().values(), default=0) >= rows:
         raise ModelUnreadable(
-            f"the tokenizer of {shown} has {len(tokenizer)} tokens, the model {rows} embeddings; they do not belong together"
+            f"the tokenizer of {shown} has {len(tokenizer)} tokens, the model {rows} embeddings; "
+            "they do not belong together"
         )
     if tokenizer.eos_token_id is None:
         raise TokenizerMissing(f"the tokenizer of {shown} names no end token; set eos_token in tokenizer_config.json")

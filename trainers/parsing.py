@@ -68,7 +68,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise OptionError(f"cannot read --config {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
-        where = f" line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
         raise OptionError(f"--config {path}{where} is not valid YAML; it must be flat lines `option: value`") from error
     if not isinstance(content, dict):
         raise OptionError(f"--config {path} must be flat YAML lines `option: value`")

@@ -43,7 +43,7 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
     Raises:
         SimkoError: an option, the model, the data set or the run's folder is not usable; nothing has been trained.
     """
-    run_dir = Path(config.output_dir)
+    run_dir = Path(str(config.output_dir))
     claim_folder(run_dir, resume=run.resume is not None)
     checkpoint = _checkpoint(run, run_dir)
     _quiet(config)

@@ -23,4 +23,4 @@ SELECT run, step, verdict, rank_k.k AS k,
        response_sum_logprob / nullif(n_responses, 0) AS lambda_sample,
        n_responses, n_tokens, complete
 FROM ranks
-WHERE rank_k.r IS NOT NULL;
+WHERE rank_k.r IS NOT NULL AND n_responses > 0;

@@ -6,17 +6,10 @@ WITH attempts_of AS (
 ),
 logged AS (
     SELECT run, max(step) AS last_step, sum(n_tokens) AS n_tokens, sum(n_nonfinite) AS n_nonfinite
-    FROM all_rollups GROUP BY run
+    FROM rollups GROUP BY run
 )
 SELECT i.run, i.path, i.method, i.model, i.task, i.dataset, coalesce(a.status, 'empty') AS status,
        coalesce(a.attempts, 0) AS attempts, l.last_step, i.created, i.probe_k, i.temperature, i.forking_rule,
        i.schema_version, coalesce(l.n_tokens, 0)::BIGINT AS n_tokens, coalesce(l.n_nonfinite, 0)::BIGINT AS n_nonfinite,
        coalesce(a.dropped, 0)::BIGINT AS dropped
 FROM run_info i LEFT JOIN attempts_of a USING (run) LEFT JOIN logged l USING (run);
-
--- Up to which step an attempt's rows count: the start of the first later attempt that has logged anything.
-CREATE OR REPLACE VIEW attempt_spans AS
-SELECT a.run, a.attempt, a.world_size,
-       coalesce((SELECT min(b.start_step) FROM attempts b WHERE b.run = a.run AND b.attempt > a.attempt AND b.logged),
-                2147483647) AS last_step
-FROM attempts a;

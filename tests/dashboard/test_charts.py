@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-
 from simko.dashboard import charts
 from simko.store.schema import ENTROPY_BIN_WIDTH, ENTROPY_BINS
 

@@ -5,8 +5,9 @@ import shutil
 import threading
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-
 from simko.dashboard.mirror import Mirror
 from simko.store.catalog import VIEWS, Catalog
 from simko.store.demonstration import demonstration_steps, write_demonstration_run
@@ -163,9 +164,6 @@ def test_no_folder_and_an_empty_one_are_lines_not_errors(tmp_path):
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "gone", "foreign columns"])
 def test_a_damaged_part_costs_itself_alone(tmp_path, damage):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     write_demonstration_run(tmp_path, name="hurt", steps=6, responses=8, flush_seconds=0.0)
     write_demonstration_run(tmp_path, name="whole", steps=3, responses=8)
     parts = [part for part in read_manifest(tmp_path / "hurt").parts if part.table == "rollups"]

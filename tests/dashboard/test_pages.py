@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from streamlit.testing.v1 import AppTest
-
 from simko.dashboard.view import runs_folder
 from simko.store.demonstration import demonstration_steps, write_demonstration_run
 from simko.store.manifest import read_manifest
+from streamlit.testing.v1 import AppTest
 
 PAGES = ("runs", "lambda_k", "pass_at_k", "concentration", "entropy", "response")
 CHARTS = {"runs": 0, "lambda_k": 2, "pass_at_k": 2, "concentration": 1, "entropy": 2, "response": 1}
@@ -106,7 +107,7 @@ def test_page_beside_a_torn_part_and_a_newer_run(show, tmp_path, page):
     path = tmp_path / "newer" / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99}))
     write_demonstration_run(tmp_path, name="torn", steps=6, responses=8, flush_seconds=0.0)
-    part = [p for p in read_manifest(tmp_path / "torn").parts if p.table == "rollups"][0]
+    part = next(p for p in read_manifest(tmp_path / "torn").parts if p.table == "rollups")
     part.path.write_bytes(part.path.read_bytes()[:-40])
     app = show(page, tmp_path)
     assert len(figures(app)) == CHARTS[page]
@@ -121,7 +122,9 @@ def test_runs_table_has_the_latest_figures(show, runs):
 
     table = show("runs", runs).dataframe[0].value.set_index("run")
     con = Catalog(runs).connection
-    row = con.execute("SELECT lambda_k FROM lambda_k WHERE run='simko-run' AND step=12 AND verdict='all' AND k=2").fetchone()
+    row = con.execute(
+        "SELECT lambda_k FROM lambda_k WHERE run='simko-run' AND step=12 AND verdict='all' AND k=2"
+    ).fetchone()
     assert table.loc["simko-run", "lambda_2"] == pytest.approx(row[0])
     row = con.execute("SELECT pass_at_k FROM pass_at_k WHERE run='grpo-run' AND step=12 AND source='exact' AND k=256")
     assert table.loc["grpo-run", "pass_most"] == pytest.approx(row.fetchone()[0])
@@ -170,12 +173,8 @@ def test_few_checkpoints_are_called_few(show, tmp_path):
 
 
 def test_untrusted_text_is_never_markup(show, tmp_path):
-    import pyarrow.parquet as pq
-
     run = write_demonstration_run(tmp_path, name="run", steps=1, responses=8)
     vocabulary = pq.read_table(run / "vocabulary.parquet").to_pydict()
-    import pyarrow as pa
-
     evil = ["<img src=x onerror=alert(1)>"] * len(vocabulary["text"])
     table = pa.table({"token_id": pa.array(vocabulary["token_id"], pa.int32()), "text": evil})
     pq.write_table(table, run / "vocabulary.parquet")

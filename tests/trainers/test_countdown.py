@@ -48,8 +48,8 @@ def test_heldout_problems_share_no_numbers_with_training_problems():
 
 
 def test_operators_have_no_precedence():
-    assert evaluate_left_to_right("2 + 3 * 4".split()) == 20
-    assert evaluate_left_to_right("2 - 3 * 4".split()) == -4
+    assert evaluate_left_to_right(["2", "+", "3", "*", "4"]) == 20
+    assert evaluate_left_to_right(["2", "-", "3", "*", "4"]) == -4
 
 
 @pytest.mark.parametrize(("numbers", "count"), [((1, 2, 3), 54), ((1, 1, 3), 27), ((4, 4, 4), 9)])

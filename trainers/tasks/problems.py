@@ -57,10 +57,15 @@ def read_problem(row: dict[str, Any]) -> tuple[list[Message], str | None]:
         prompt = row["prompt"]
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         truth = (row["reward_model"] or {}).get("ground_truth")
-        gold = truth.get("target") if isinstance(truth, dict) else truth
-        return [{"role": m["role"], "content": m["content"]} for m in messages], _answer(gold)
+        gold = _verl_gold(truth) if isinstance(truth, dict) else _answer(truth)
+        return [{"role": m["role"], "content": m["content"]} for m in messages], gold
     question = next(row[name] for name in _QUESTIONS if row.get(name) is not None)
     return [{"role": "user", "content": str(question)}], _gold(row)
+
+
+def _verl_gold(truth: dict[str, Any]) -> str | None:
+    solution = truth.get("solution")  # some published rows have an empty target although the solution has its box
+    return _answer(truth.get("target")) or _answer(last_boxed(solution) if isinstance(solution, str) else None)
 
 
 def _gold(row: dict[str, Any]) -> str | None:

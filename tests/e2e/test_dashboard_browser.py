@@ -1,0 +1,210 @@
+"""The dashboard in a real Chromium while a run is being written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from simko.store.demonstration import demonstration_steps, write_demonstration_run
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+APP = Path(__file__).parents[2] / "dashboard" / "app.py"
+CHART = ".js-plotly-plot .main-svg"
+LAST_STEP = "Math.max(...document.querySelector('.js-plotly-plot').data[0].x)"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; get it with: apt-get install chromium"),
+]
+
+
+class Writer:
+    """Appends a step to a run whenever it is told to, or on its own until it is stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        self._steps = demonstration_steps(folder, name="live", steps=500, responses=8, flush_seconds=0.0)
+        self.step = 0
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def append(self) -> None:
+        self.step = next(self._steps)
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._go)
+        self._thread.start()
+
+    def _go(self) -> None:
+        while not self._stop.wait(0.3):
+            self.append()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._steps.close()
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Start the dashboard on a folder; returns its address."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(folder: Path) -> str:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [
+            sys.executable,
+            "-m",
+            "streamlit",
+            "run",
+            str(APP),
+            f"--server.port={port}",
+            "--",
+            "--runs",
+            str(folder),
+        ]
+        with (tmp_path / "server.log").open("wb") as log:
+            server = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)}
+            )
+        started.append(server)
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{address}/_stcore/health")
+                return address
+            except OSError:
+                assert server.poll() is None, (tmp_path / "server.log").read_text()
+                time.sleep(0.2)
+        raise AssertionError("the dashboard did not start: " + (tmp_path / "server.log").read_text())
+
+    yield start
+    for server in started:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="no playwright; get it with: pip install 'simko[browser]'"
+    )
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that must end without an error in its console."""
+    page = browser.new_page(viewport={"width": 1320, "height": 900})
+    page.set_default_timeout(60_000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    yield page
+    page.close()
+    assert errors == []
+
+
+def test_a_run_is_followed_without_flicker_and_zoom_stays(serve, page, tmp_path):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    page.goto(serve(runs))
+    page.get_by_text("simko-train --probe").wait_for()
+
+    writer = Writer(runs)
+    try:
+        for _ in range(4):
+            writer.append()
+        page.get_by_test_id("stMultiSelect").get_by_text("live", exact=True).wait_for()  # it appears by itself
+        page.get_by_role("link", name="Λ(k) over steps").click()
+        page.wait_for_selector(CHART)
+        page.wait_for_function(f"{LAST_STEP} >= 3")
+        page.evaluate(
+            """() => {
+              window.plot = document.querySelector('.js-plotly-plot');
+              window.gone = 0;
+              new MutationObserver((changes) => changes.forEach((change) => change.removedNodes.forEach((node) => {
+                if (node === window.plot || node.contains?.(window.plot)) window.gone += 1;
+              }))).observe(document.body, { childList: true, subtree: true });
+            }"""
+        )
+        before = page.evaluate(LAST_STEP)
+        writer.start()
+        page.wait_for_function(f"{LAST_STEP} > {before + 1}")
+
+        # Zoom with the mouse, as a reader does, then let more steps arrive.
+        plot = page.locator(".js-plotly-plot .nsewdrag").first
+        box = plot.bounding_box()
+        page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.7 * box["height"], steps=5)
+        page.mouse.up()
+        page.wait_for_function("plot.layout.xaxis.autorange === false")
+        zoomed = page.evaluate("[...plot.layout.xaxis.range, ...plot.layout.yaxis.range]")
+        now = page.evaluate(LAST_STEP)
+        page.wait_for_function(f"{LAST_STEP} > {now + 8}")
+
+        assert page.evaluate("[...plot.layout.xaxis.range, ...plot.layout.yaxis.range]") == zoomed
+        assert page.evaluate("plot === document.querySelector('.js-plotly-plot') && plot.isConnected")
+        assert page.evaluate("window.gone") == 0
+    finally:
+        writer.stop()
+
+
+def test_every_page_draws_and_a_token_can_be_asked(serve, page, tmp_path):
+    write_demonstration_run(tmp_path / "runs", name="done", steps=6, responses=16)
+    page.goto(serve(tmp_path / "runs"))
+    page.get_by_role("heading", name="What was recorded").wait_for()
+    for name in ("Λ(k) over steps", "pass@K", "Concentration", "Entropy", "One response"):
+        page.get_by_role("link", name=name, exact=True).click()
+        page.get_by_role("heading", level=2, name=name).first.wait_for()
+        page.wait_for_selector(CHART)
+        assert page.locator(".stException").count() == 0
+
+    token = page.locator(".simko-strip .token").nth(2)
+    token.click()
+    page.get_by_text("Position 2: entropy").wait_for()
+    assert "chosen" in token.get_attribute("class")
+    assert "rank" in page.locator(".simko-tip").text_content()
+    assert page.evaluate("document.querySelector('.js-plotly-plot').data[0].text.join().includes('sampled')")
+
+
+def test_text_of_charts_is_legible_in_light_and_dark(serve, browser, tmp_path):
+    write_demonstration_run(tmp_path / "runs", name="done", steps=3, responses=8)
+    address = serve(tmp_path / "runs")
+    for scheme in ("light", "dark"):
+        _assert_legible(browser, address, scheme)
+
+
+def _assert_legible(browser, address: str, scheme: str) -> None:
+    page = browser.new_page(color_scheme=scheme)
+    page.set_default_timeout(60_000)
+    page.goto(f"{address}/lambda")
+    page.wait_for_selector(CHART)
+    text, background = page.evaluate(
+        """() => [getComputedStyle(document.querySelector('.xtick text')).fill,
+                  getComputedStyle(document.querySelector('.stApp')).backgroundColor]"""
+    )
+    page.close()
+    light = [
+        sum(int(float(part)) for part in colour.strip("rgba()").split(",")[:3]) / 765 for colour in (text, background)
+    ]
+    assert abs(light[0] - light[1]) > 0.6
+    assert (light[1] > 0.5) == (scheme == "light")
