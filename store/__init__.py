@@ -1,9 +1,31 @@
-"""The data: schema, run folder, writer, manifest, SQL catalog and metrics. No torch, no trainer."""
+"""The data: schema, run folder, writer, manifest, SQL catalog and metrics. No torch, no trainer.
 
-from .batch import TokenBatch
-from .catalog import Catalog, open
-from .errors import SimkoError
-from .recorder import Recorder
-from .schema import SCHEMA_VERSION
+The names are loaded when they are first used, so that asking for an error class does not load DuckDB.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .batch import TokenBatch
+    from .catalog import Catalog, open
+    from .errors import SimkoError
+    from .recorder import Recorder
+    from .schema import SCHEMA_VERSION
+
+_HOMES = {
+    "SCHEMA_VERSION": "schema",
+    "Catalog": "catalog",
+    "Recorder": "recorder",
+    "SimkoError": "errors",
+    "TokenBatch": "batch",
+    "open": "catalog",
+}
 
 __all__ = ["SCHEMA_VERSION", "Catalog", "Recorder", "SimkoError", "TokenBatch", "open"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -117,8 +117,8 @@ def test_building_sees_training_problems_alone(monkeypatch):
 def test_a_checkpoint_built_anew_is_as_good(tmp_path):
     """The documented command, whole. The weights are the shipped ones where processor and libraries are the same.
 
-    Elsewhere they differ as another seed's do. Seeds 0, 1, 2 gave pass@1 .241, .238, .236, @8 .760, .755, .739, @64 .979,
-    .976, .968 and @256 .9985, .9960, .9964: the bounds leave about twice that spread and more.
+    Elsewhere they differ as another seed's do. Seeds 0, 1 and 2 gave pass@1 .241, .238, .236, @8 .760, .755, .739,
+    @64 .979, .976, .968 and @256 .9985, .9960, .9964: the bounds are wider than that spread.
     """
     command = [sys.executable, "-m", "simko.trainers.base_policy.build", "--output", str(tmp_path / "policy")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)

@@ -7,7 +7,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
 from simko.trainers.errors import ColumnsMissing, DatasetNotFound, DatasetUnreadable
 from simko.trainers.tasks.math import MathTask
 
@@ -93,6 +92,6 @@ def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DatasetNotFound):
         MathTask("math", str(tmp_path), None)  # a folder without files
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(DatasetNotFound, match="offline.*local .parquet or .jsonl") as fault:
+    with pytest.raises(DatasetNotFound, match=r"offline.*local \.parquet or \.jsonl") as fault:
         MathTask("math", "nobody/nothing", None)
     assert "\n" not in str(fault.value)

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-
 from simko.trainers.boxed import last_boxed
 from simko.trainers.grading import MathGrader
 

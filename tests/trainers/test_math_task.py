@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import tiny
-
 from simko.trainers.errors import TaskUnknown
 from simko.trainers.tasks import Task, task_for
 

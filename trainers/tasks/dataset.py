@@ -73,7 +73,9 @@ def _read_jsonl(path: Path) -> list[Row]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DatasetUnreadable(f"{path} line {number} is not valid JSON ({error.msg}); mend or remove it") from error
+            raise DatasetUnreadable(
+                f"{path} line {number} is not valid JSON ({error.msg}); mend or remove it"
+            ) from error
         if not isinstance(row, dict):
             raise DatasetUnreadable(f"{path} line {number} is not a JSON object; each line must be one row")
         rows.append(row)
@@ -156,7 +158,9 @@ def _read_hub(source: str, purpose: Purpose, limit: int | None) -> tuple[str, li
         if "config name is missing" in str(error).lower():
             names = re.search(r"\[.*?\]", str(error).replace("\n", " "))
             reason = f"it has several configurations {names.group() if names else ''}: write {repository}:CONFIGURATION"
-        raise DatasetNotFound(f"cannot load the data set {source} from the hub: {reason}; or {_LOCAL_ADVICE}") from error
+        raise DatasetNotFound(
+            f"cannot load the data set {source} from the hub: {reason}; or {_LOCAL_ADVICE}"
+        ) from error
     split = _choose_split(list(data), purpose, source)
     chosen = data[split]
     if limit is not None:

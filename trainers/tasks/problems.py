@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..boxed import last_boxed
 from ..errors import ColumnsMissing, DatasetUnreadable
 
 INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -23,20 +24,6 @@ _ANSWERS = ("final_answer", "answer", "solution")
 _WANTED = "`prompt` with `reward_model`, or `question` or `problem` with `answer`, `final_answer` or `solution`"
 
 Message = dict[str, str]
-
-
-def last_boxed(text: str) -> str | None:
-    r"""The content of the last `\boxed{…}` (or `\fbox{…}`) with balanced braces; None without one."""
-    start = max(text.rfind("\\boxed{"), text.rfind("\\fbox{"))
-    if start < 0:
-        return None
-    begin = text.index("{", start) + 1
-    depth = 1
-    for i in range(begin, len(text)):
-        depth += (text[i] == "{") - (text[i] == "}")
-        if depth == 0:
-            return text[begin:i].strip()
-    return None
 
 
 def check_columns(row: dict[str, Any], source: str) -> None:
