@@ -1,0 +1,117 @@
+"""`simko query`: four formats, a file or stdout, and mistakes in one line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+from simko.cli.simko import COMMANDS, main
+from simko.store.demonstration import write_demonstration_run
+
+LAMBDA = "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND k <= 2 ORDER BY step, k"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    write_demonstration_run(folder, name="shown", method="grpo", steps=3, responses=16)
+    return folder
+
+
+def ask(runs, *arguments):
+    return main(["query", *arguments, "--runs", str(runs)])
+
+
+def test_csv_and_json_hold_the_same_rows(runs, capsys):
+    assert ask(runs, LAMBDA, "--format", "csv") == 0
+    from_csv = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert ask(runs, LAMBDA, "--format", "json") == 0
+    from_json = json.loads(capsys.readouterr().out)
+    assert len(from_csv) == len(from_json) == 6
+    for a, b in zip(from_csv, from_json, strict=True):
+        assert (int(a["step"]), int(a["k"]), float(a["lambda_k"])) == (b["step"], b["k"], pytest.approx(b["lambda_k"]))
+
+
+def test_integers_with_nulls_stay_integers(runs, capsys):
+    assert ask(runs, "SELECT n FROM (VALUES (1), (NULL)) t(n)", "--format", "csv") == 0
+    assert capsys.readouterr().out == 'n\n1\n""\n'
+
+
+def test_parquet_to_a_file_and_to_a_pipe(runs, tmp_path, capfdbinary):
+    target = tmp_path / "answer.parquet"
+    assert ask(runs, LAMBDA, "--format", "parquet", "--output", str(target)) == 0
+    assert pq.read_table(target).num_rows == 6
+    command = [sys.executable, "-m", "simko.cli.simko", "query", LAMBDA, "--runs", str(runs), "--format", "parquet"]
+    piped = subprocess.run(command, capture_output=True, check=True).stdout
+    assert pq.read_table(io.BytesIO(piped)).equals(pq.read_table(target))
+
+
+def test_a_table_shows_every_cell_in_a_pipe(runs, capsys):
+    assert ask(runs, "SELECT run, path, n_tokens FROM runs") == 0
+    out = capsys.readouterr().out
+    assert str(runs / "shown") in out
+    assert "…" not in out
+
+
+def test_markup_in_data_is_shown_not_obeyed(runs, capsys):
+    assert ask(runs, "SELECT '[red]x[/red]' AS text") == 0
+    assert "[red]x[/red]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["SELECT * FROM lambdak"], "did you mean lambda_k?"),
+        (["SELECT * FROM nonsense"], "the views are"),
+        (["SELECT lamda_k FROM lambda_k"], "lambda_k"),
+        (["SELEC 1"], "syntax error"),
+        ([""], "one statement, not 0"),
+        (["SELECT 1; SELECT 2"], "one statement, not 2"),
+        (["DROP VIEW runs"], "only SELECT"),
+        (["COPY (SELECT 1) TO 'x.csv'"], "only SELECT"),
+        (["SELECT 1", "--format", "xml"], "invalid choice"),
+        (["SELECT 1", "--format", "csv", "--output", "/proc/nowhere/x.csv"], "cannot write /proc/nowhere/x.csv"),
+        ([], "required: sql"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(runs, arguments, message, capsys):
+    assert ask(runs, *arguments) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("simko query: ")
+    assert said.count("\n") == 1
+
+
+def test_an_empty_folder_is_no_error(tmp_path, capsys):
+    assert ask(tmp_path, LAMBDA, "--format", "csv") == 0
+    said = capsys.readouterr()
+    assert said.out.strip() == "step,k,lambda_k"
+    assert "simko-train --probe" in said.err
+
+
+def test_a_missing_folder_is_an_error(tmp_path, capsys):
+    assert ask(tmp_path / "nothing", LAMBDA) == 2
+    assert "no folder" in capsys.readouterr().err
+
+
+def test_a_damaged_part_is_warned_about_and_the_rest_answered(runs, tmp_path, capsys):
+    write_demonstration_run(tmp_path, name="torn", steps=3, responses=16, flush_seconds=0)
+    victim = sorted((tmp_path / "torn" / "tokens").glob("*.parquet"))[0]
+    victim.write_bytes(victim.read_bytes()[:-5])
+    assert ask(tmp_path, "SELECT count(DISTINCT step) AS n FROM tokens", "--format", "csv") == 0
+    said = capsys.readouterr()
+    assert int(said.out.split()[1]) < 3
+    assert f"warning: {victim}: torn" in said.err
+
+
+def test_the_dispatcher_lists_its_commands_and_knows_no_others(capsys):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in COMMANDS)
+    assert main(["quary"]) == 2
+    assert "query" in capsys.readouterr().err
