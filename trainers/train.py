@@ -176,6 +176,7 @@ def _evaluation(
             samples=run.pass_at_k_samples or 0,
             limit=run.pass_at_k_problems,
             temperature=trainer.temperature,
+            max_new_tokens=trainer.max_completion_length,
             seed=trainer.args.seed + step,
         )
         probe.evals({"step": [step] * len(result), **result.columns})

@@ -121,7 +121,7 @@ def _read_file(path: Path) -> list[Row]:
 
 
 def _read_folder(path: Path, purpose: Purpose) -> list[Row]:
-    """A folder written by `Dataset.save_to_disk`, or all files of one kind, those named after the split if there are."""
+    """A folder made by `Dataset.save_to_disk`, or all files of one kind, those named after the split if there are."""
     if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
         return _read_saved(path, purpose)
     for suffix in _READERS:
