@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -41,7 +44,7 @@ def summary(run_dir: Path, window: int) -> Table:
     with open_runs(run_dir) as connection:
         passes = connection.execute(_PASS_AT_K.format(ks=PASS_AT)).fetchall()
         lambdas = connection.execute(_LAMBDA_K.format(ks=RANKS, window=window)).fetchall()
-    table = Table(title=f"{run_dir.name}: start → end", title_justify="left")
+    table = Table()
     for heading in ("", "start", "end", "change"):
         table.add_column(heading, justify="left" if not heading else "right")
     for k, start, end, *_ in passes:
@@ -61,7 +64,27 @@ def print_summary(run_dir: Path, window: int) -> None:
         f"rank-k candidate in nats, first and last {window} steps.",
         soft_wrap=True,
     )
-    runs = run_dir.parent
     query = "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND k <= 3 ORDER BY step DESC, k LIMIT 9"
-    print(f"\nrun folder: {run_dir}\nlook at it: streamlit run dashboard/app.py -- --runs {runs}")
-    print(f'ask it:     simko query "{query}" --runs {run_dir}', flush=True)
+    print(f"\nrun folder: {run_dir}")
+    print(f"look at it: {_command('streamlit')} run {_dashboard()} -- --runs {run_dir.parent}")
+    print(f'ask it:     {_command("simko")} query "{query}" --runs {run_dir}', flush=True)
+
+
+def _command(name: str) -> str:
+    """How a person here can type an installed command: by its name if the shell finds that one, else by its path."""
+    beside = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    if not beside.exists() or (found and Path(found).resolve() == beside.resolve()):
+        return name
+    return _short(beside)
+
+
+def _dashboard() -> str:
+    spec = find_spec("simko.dashboard")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    return _short(Path(folders[0]) / "app.py") if folders else "dashboard/app.py"
+
+
+def _short(path: Path) -> str:
+    """The path as seen from the current folder, if it lies in there."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -84,7 +84,7 @@ def test_candidates_escape_what_a_model_wrote_and_keep_number_tokens_apart():
     )  # fmt: skip
     figure = charts.candidates(frame, COLOURS["a"])
     labels = [str(label).split()[-1] for label in figure.data[0].y]
-    assert labels == ["&lt;b&gt;x&lt;/b&gt;", "1", "␣⏎"]
+    assert labels == ["<b>&lt;b&gt;x&lt;/b&gt;</b>", "<b>1</b>", "<b>␣⏎</b>"]
     assert figure.layout.yaxis.type == "category"
     assert ["sampled" in note for note in figure.data[0].text] == [False, True, False]
 

@@ -5,14 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from simko.dashboard.view import runs_folder
+from simko.dashboard import live_chart
+from simko.dashboard.page_pass_at_k import intervals
+from simko.dashboard.view import every_nth, plain, runs_folder
 from simko.store.demonstration import demonstration_steps, write_demonstration_run
 from simko.store.manifest import read_manifest
+from simko.store.statistics import bootstrap_interval, pass_at_k
 from streamlit.testing.v1 import AppTest
 
+APP = Path(__file__).parents[2] / "dashboard" / "app.py"
 PAGES = ("runs", "lambda_k", "pass_at_k", "concentration", "entropy", "response")
 CHARTS = {"runs": 0, "lambda_k": 2, "pass_at_k": 2, "concentration": 1, "entropy": 2, "response": 1}
 
@@ -127,7 +133,7 @@ def test_runs_table_has_the_latest_figures(show, runs):
     ).fetchone()
     assert table.loc["simko-run", "lambda_2"] == pytest.approx(row[0])
     row = con.execute("SELECT pass_at_k FROM pass_at_k WHERE run='grpo-run' AND step=12 AND source='exact' AND k=256")
-    assert table.loc["grpo-run", "pass_most"] == pytest.approx(row.fetchone()[0])
+    assert table.loc["grpo-run", "pass_most"] == pytest.approx(100 * row.fetchone()[0])
     assert table.loc["grpo-run", "status"] == "finished"
 
 
@@ -194,6 +200,52 @@ def test_the_strip_is_the_response(show, runs):
     assert sum("sampled" in note for note in bars["data"][0]["text"]) == 1
 
 
+def test_any_k_can_be_followed_over_steps(show, runs):
+    app = show("pass_at_k", runs)
+    titles = [note["text"] for note in figures(app)[1]["layout"]["annotations"]]
+    assert titles == ["pass@1", "pass@16", "pass@256"]
+    app.get("button_group")[1].set_value([2, 64]).run()
+    titles = [note["text"] for note in figures(healthy(app))[1]["layout"]["annotations"]]
+    assert titles == ["pass@2", "pass@64"]
+
+
+def test_intervals_at_every_k_are_those_of_each_k():
+    rng = np.random.default_rng(0)
+    n = np.array([8] * 20 + [6] * 10)  # some responses could not be judged
+    problems = pd.DataFrame({"n": n, "c": rng.binomial(n, 0.4), "success": np.nan})
+    low, high = intervals(problems, (1, 4, 8))
+    for place, k in enumerate((1, 4, 8)):
+        values = pass_at_k(problems["n"], problems["c"], k)
+        assert (low[place], high[place]) == pytest.approx(bootstrap_interval(values[~np.isnan(values)]))
+
+
+def test_texts_of_problems_are_not_markdown():
+    assert plain("a_b_/part*.parquet: [x](y) $z$") == r"a\_b\_/part\*.parquet\: \[x\](y) \$z\$"
+
+
+@pytest.mark.parametrize("last", [1, 400, 401, 9_999])
+def test_long_runs_are_thinned_to_what_a_chart_can_show(last):
+    n = every_nth(1, last, 400)
+    assert last // n <= 400
+    assert n == 1 or last // (n - 1) > 400
+
+
+def test_charts_are_drawn_where_nothing_can_be_written(show, runs, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(live_chart, "_static", tmp_path / "file" / "static")
+    app = show("lambda_k", runs)
+    assert len(app.get("plotly_chart")) == 2 and not figures(app)
+    assert "cannot write" in app.caption[0].value
+
+
+def test_without_the_package_the_app_says_what_to_do(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "simko"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "simko", None)
+    app = healthy(AppTest.from_file(str(APP)).run())
+    assert "pip install" in app.error[0].value
+
+
 def test_folder_comes_from_the_option_then_the_environment_then_runs(monkeypatch):
     monkeypatch.setenv("SIMKO_RUNS", "from-environment")
     assert runs_folder(["--runs", "given"]) == Path("given")
@@ -208,7 +260,7 @@ def test_the_whole_app_starts_by_path_without_torch(runs):
 import sys
 from streamlit.testing.v1 import AppTest
 sys.argv = ["app.py", "--runs", {str(runs)!r}]
-app = AppTest.from_file({str(Path(__file__).parents[2] / "dashboard" / "app.py")!r}, default_timeout=60).run()
+app = AppTest.from_file({str(APP)!r}, default_timeout=60).run()
 assert not app.exception, app.exception[0].stack_trace
 assert app.header[0].value == "Runs"
 assert len(app.dataframe[0].value) == 2

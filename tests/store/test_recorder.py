@@ -203,7 +203,8 @@ def test_kill_9_leaves_every_listed_file_whole(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
         manifest = read_manifest(run)
-        assert manifest.problems == []
+        # At most a file that was whole but not yet listed: left out by name, never half read.
+        assert all("named in no manifest" in problem for problem in manifest.problems)
         assert [a.status for a in manifest.attempts] == ["stopped"] * attempt
     with simko.store.open(run) as connection:
         steps = connection.sql(
