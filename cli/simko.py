@@ -5,6 +5,7 @@ simko query "SELECT step, k, lambda_k FROM lambda_k" --runs runs/
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"simko {name}: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `simko query … | head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         return 130

@@ -66,6 +66,9 @@ def main(argv: list[str] | None = None) -> int:
     except SimkoError as error:
         print(f"simko-train: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `simko-train --help-all | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("simko-train: interrupted before training began", file=sys.stderr)
         return 130

@@ -53,12 +53,16 @@ class RankedGRPOTrainer(GRPOTrainer):
         self._scored_inputs: dict[str, Any] | None = None
         self._ranked_output: Any = None
         self._local_rewards = torch.empty(0)
+        self._sees_ranks = False
         if objective is not None:
-            self._add_head(objective.k)
+            add_ranked_head(self.model, k=objective.k, temperature=self.temperature)
+            self._see_ranks()
 
     def attach(self, probe: Probe | NullProbe) -> None:
         """Show every micro-batch scored from now on to this probe."""
         self.probe = probe
+        if probe.active:
+            self._see_ranks()
 
     def log_figures(self, figures: dict[str, float]) -> None:
         """Log figures at the current step, leaving the running means that `GRPOTrainer.log` would flush."""
@@ -66,9 +70,10 @@ class RankedGRPOTrainer(GRPOTrainer):
         super(GRPOTrainer, self).log(figures)
         self.control.should_log = due  # logging would count as this step's own, not yet made
 
-    def _add_head(self, k: int) -> None:
-        add_ranked_head(self.model, k=k, temperature=self.temperature)
-        self.model.register_forward_hook(self._keep_output)
+    def _see_ranks(self) -> None:
+        if not self._sees_ranks:
+            self.model.register_forward_hook(self._keep_output)
+            self._sees_ranks = True
 
     def _keep_output(self, _module: Any, _inputs: Any, output: Any) -> None:
         if self._scored_inputs is not None:
@@ -143,7 +148,10 @@ class RankedGRPOTrainer(GRPOTrainer):
                 verdicts=inputs["verdict"],
                 mask=inputs["loss_mask"],
             ):
-                return super()._compute_loss(model, inputs)
+                loss: torch.Tensor = super()._compute_loss(model, inputs)
+            if self._ranked_output is not None:
+                self._log_lambda(inputs["loss_mask"])
+            return loss
         finally:
             self._scored_inputs = self._ranked_output = None
 
@@ -168,6 +176,16 @@ class RankedGRPOTrainer(GRPOTrainer):
             advantages=inputs["advantages"],
             right=inputs["verdict"] == RIGHT,
         )
+
+    def _log_lambda(self, mask: torch.Tensor) -> None:
+        """Put Λ(1..3) of the micro-batch, all ranks together, among the figures every tracker gets."""
+        top = self._ranked_output.stats.top_logprob.detach()[:, -mask.size(1) :, :3].double() * mask.unsqueeze(-1)
+        length = mask.sum(1, keepdim=True)
+        means = top.sum(1) / length.clamp(min=1)
+        counts = (length > 0).sum().double().unsqueeze(0)
+        *sums, responses = self.accelerator.reduce(torch.cat([means.sum(0), counts]), reduction="sum").tolist()
+        for k, total in enumerate(sums, 1):
+            self._metrics["train"][f"lambda_{k}"].append(total / max(responses, 1.0))
 
     def _log_surrogate(self, surrogate: Surrogate, mask: torch.Tensor) -> None:
         counts = torch.stack([surrogate.forking.sum(), mask.sum()]).float()

@@ -14,10 +14,11 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 
 _FIGURES = (
     ("reward", "reward"),
+    ("lambda_1", "Λ(1)"),
+    ("lambda_2", "Λ(2)"),
     ("entropy", "entropy"),
     ("forking_fraction", "forks"),
     ("clip_ratio/region_mean", "clipped"),
-    ("loss", "loss"),
 )
 """Logged metric → the short name it has in a line."""
 

@@ -6,6 +6,7 @@ import math
 
 import duckdb
 import pytest
+import simko.store
 import torch
 from simko.probes.probe import Probe
 from simko.trainers.engine import RankedGRPOTrainer
@@ -68,8 +69,7 @@ def test_simko_switched_off_is_grpo(off, tiny_llama, tiny_tokenizer, tmp_path):
         tiny_llama(), even_share, config(tmp_path), PROMPTS, processing_class=tiny_tokenizer, objective=off
     )
     ours.train()
-    without_ours = [{k: v for k, v in row.items() if k != "forking_fraction"} for row in history(ours)]
-    assert_same_history(without_ours, history(stock))
+    assert_same_history(history(ours), history(stock))
 
 
 def test_simko_gradient_through_the_engine_is_the_formulas(tiny_llama, tiny_tokenizer, tmp_path):
@@ -164,3 +164,19 @@ def test_lambda_1_of_the_log_is_the_models(tiny_llama, tiny_tokenizer, tmp_path)
             at = logp[len(prompt_ids) + i - 1]
             assert math.isclose(at.max().item(), logp_1[i], abs_tol=1e-4)
             assert int((at > at[token]).sum()) + 1 == ranks[i]
+
+
+def test_lambda_in_the_trackers_logs_is_lambda_in_the_store(tiny_llama, tiny_tokenizer, tmp_path):
+    args = config(
+        tmp_path / "out", per_device_train_batch_size=4, gradient_accumulation_steps=4, steps_per_generation=4
+    )
+    trainer = RankedGRPOTrainer(tiny_llama(), even_share, args, PROMPTS, processing_class=tiny_tokenizer)
+    with Probe.attach(trainer.model, tmp_path / "run", k=3) as probe:
+        trainer.attach(probe)
+        trainer.train()
+    with simko.store.open(tmp_path / "run") as connection:
+        rows = connection.sql("SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all'").fetchall()
+    logged = {row["step"]: row for row in trainer.state.log_history if "lambda_1" in row}
+    assert len(rows) == 12
+    for step, k, value in rows:
+        assert logged[step][f"lambda_{k}"] == pytest.approx(value, abs=1e-6)
