@@ -43,8 +43,10 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
     Raises:
         SimkoError: an option, the model, the data set or the run's folder is not usable; nothing has been trained.
     """
+    _agree_on_folder(config)
     run_dir = Path(str(config.output_dir))
-    claim_folder(run_dir, resume=run.resume is not None)
+    if config.process_index == 0:
+        claim_folder(run_dir, resume=run.resume is not None)
     checkpoint = _checkpoint(run, run_dir)
     _quiet(config)
     model, tokenizer = load_model(run.model, **(config.model_init_kwargs or {}))
@@ -71,6 +73,14 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
             measure = _evaluation(run, trainer, task, probe, progress)
             trainer.add_callback(PassAtK(measure, run.pass_at_k_steps))
         return _run(trainer, probe, progress, run, run_dir, checkpoint)
+
+
+def _agree_on_folder(config: SimkoConfig) -> None:
+    """Every process takes the first one's run name: the default one holds the time, which they may read differently."""
+    if config.world_size > 1:
+        from accelerate.utils import broadcast_object_list
+
+        config.run_name, config.output_dir = broadcast_object_list([config.run_name, config.output_dir])
 
 
 def objective_of(run: RunArguments) -> Objective | None:
@@ -204,6 +214,8 @@ def _run(
         status = "interrupted"
     finally:
         probe.close(status)
+    if status == "finished":
+        trainer.accelerator.wait_for_everyone()  # the summary reads what every process has written
     if not trainer.accelerator.is_main_process:
         return 0 if status == "finished" else INTERRUPTED
     if status == "interrupted":
