@@ -20,6 +20,7 @@ PALETTE = (
     "#2f6fdb", "#e0762a", "#2a9d6f", "#c2478f", "#8a63d2", "#b8892b", "#2ba3b8", "#d14b4b", "#6b8e23", "#7a7f87",
 )  # fmt: skip
 STEP = "optimizer step"
+PER_CENT = ".2~%"  # as many decimals as tell ticks apart
 Colours = Mapping[str, str]
 
 
@@ -60,7 +61,7 @@ def rank_profile(frame: pd.DataFrame, colours: Colours) -> go.Figure:
                     hover=f"{label}, rank %{{x}}: %{{y:.4f}}",
                 )  # fmt: skip
     figure.update_xaxes(dtick=1)
-    figure.update_yaxes(type="log", dtick=1, minor={"showgrid": False}, exponentformat="power")
+    figure.update_yaxes(type="log", dtick=1, minor={"showgrid": False}, exponentformat="power", tickfont={"size": 10})
     return figure
 
 
@@ -82,7 +83,7 @@ def pass_curves(frame: pd.DataFrame, colours: Colours) -> go.Figure:
                 )  # fmt: skip
     powers = [2**i for i in range(int(np.log2(max(frame["k"].max(), 2))) + 1)]
     figure.update_xaxes(type="log", tickvals=powers, ticktext=[str(k) for k in powers])
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(tickformat=PER_CENT, rangemode="tozero")
     return figure
 
 
@@ -97,7 +98,7 @@ def pass_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
                 figure, place, run, rows["step"], rows["pass_at_k"], colours,
                 markers=len(rows) < 40, hover="step %{x}: %{y:.3f}",
             )  # fmt: skip
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat=PER_CENT)
     return figure
 
 
@@ -112,27 +113,34 @@ def concentration_scatter(frame: pd.DataFrame, colours: Colours, *, x_title: str
             marker={"color": colours[run], "size": last, "line": {"width": 0}, "opacity": 1},
             hovertemplate=f"{run}, step %{{customdata}}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat=PER_CENT)
     return figure
 
 
 def entropy_heatmap(frame: pd.DataFrame, colours: Colours) -> go.Figure:
-    """Share of tokens by entropy over steps, one panel a run. Columns: run, step, histogram (list of counts)."""
+    """Share of tokens by entropy over steps, one panel a run. Columns: run, step, histogram (list of counts).
+
+    Panels share the axis of entropy, unless the runs' entropies are so unlike that one would be squeezed to a line.
+    """
     runs = list(dict.fromkeys(frame["run"]))
     figure = _panels(runs, "entropy H (nats)", STEP, height=300)
-    counts = {run: _histograms(rows) for run, rows in frame.groupby("run", sort=False)}
-    used = max((int(np.flatnonzero(c.sum(0))[-1]) for c in counts.values() if c.any()), default=0) + 1
+    counts = {run: _histograms(frame[frame["run"] == run]) for run in runs}
+    used = {run: int(np.flatnonzero(c.sum(0))[-1]) + 1 if c.any() else 1 for run, c in counts.items()}
+    most = max(used.values(), default=1)
+    alike = most <= 3 * min(used.values(), default=1)
     for panel, run in enumerate(runs):
-        rows = frame[frame["run"] == run]
-        share = counts[run] / np.maximum(counts[run].sum(1, keepdims=True), 1)
+        shown = most if alike else used[run]
+        share = (counts[run] / np.maximum(counts[run].sum(1, keepdims=True), 1))[:, :shown].T
         figure.add_heatmap(
-            x=rows["step"], y=(np.arange(used) + 0.5) * ENTROPY_BIN_WIDTH, z=np.sqrt(share[:, :used].T),
-            customdata=share[:, :used].T, zmin=0, zmax=1, showscale=False, xgap=0, ygap=0,
+            x=frame.loc[frame["run"] == run, "step"], y=(np.arange(shown) + 0.5) * ENTROPY_BIN_WIDTH,
+            z=np.sqrt(share), customdata=share, zmin=0, zmax=1, showscale=False, xgap=0, ygap=0,
             colorscale=[[0, faint(colours[run], 0.0)], [0.5, faint(colours[run], 0.6)], [1, colours[run]]],
             hovertemplate="step %{x}, H ≈ %{y:.2f} nats: %{customdata:.1%} of tokens<extra></extra>",
             **_cell(figure, panel),
         )  # fmt: skip
-    figure.update_yaxes(matches="y", range=[0, used * ENTROPY_BIN_WIDTH])
+        figure.update_yaxes(range=[0, shown * ENTROPY_BIN_WIDTH], **_cell(figure, panel))
+    if alike:
+        figure.update_yaxes(matches="y")
     return figure
 
 
@@ -142,14 +150,19 @@ def entropy_means(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     for run, rows in _by_run(frame):
         _line(figure, 0, run, rows["step"], rows["entropy"], colours, hover="step %{x}: %{y:.4f} nats")
         _line(figure, 1, run, rows["step"], rows["rank_1"], colours, hover="step %{x}: %{y:.1%}")
-    figure.update_yaxes(tickformat=".0%", **_cell(figure, 1))
+    figure.update_yaxes(tickformat=PER_CENT, **_cell(figure, 1))
     return figure
 
 
 def candidates(frame: pd.DataFrame, css: str) -> go.Figure:
     """Ranked candidates of one position as bars. Columns: rank, text, probability, sampled (bool)."""
-    notes = [f"{p:.1%}{' ← sampled' if s else ''}" for p, s in zip(frame["probability"], frame["sampled"], strict=True)]
-    label = [f"{rank}   {_visible(text)}  " for rank, text in zip(frame["rank"], frame["text"], strict=True)]
+    notes = [
+        f"{_probability(p)}{' ← sampled' if s else ''}"
+        for p, s in zip(frame["probability"], frame["sampled"], strict=True)
+    ]
+    label = [
+        f"rank {rank}   <b>{_visible(text)}</b>  " for rank, text in zip(frame["rank"], frame["text"], strict=True)
+    ]
     figure = go.Figure()
     figure.add_bar(
         x=frame["probability"], y=label, orientation="h", textposition="outside", cliponaxis=False,
@@ -162,6 +175,10 @@ def candidates(frame: pd.DataFrame, css: str) -> go.Figure:
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     figure.update_layout(margin={"l": 10, "r": 10, "t": 10, "b": 45})
     return figure
+
+
+def _probability(p: float) -> str:
+    return f"{p:.1%}" if p >= 1e-3 else f"{p:.0e}".replace("e-0", "e-")
 
 
 def _visible(text: str) -> str:

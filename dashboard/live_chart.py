@@ -2,7 +2,8 @@
 
 `st.plotly_chart` builds the element anew whenever the data change; this one calls `Plotly.react` on a DOM node that
 stays. Plotly's script is served from `static/` beside the app (Streamlit option `server.enableStaticServing`), written
-there once from the Python package, so nothing comes from the network.
+there once from the Python package, so nothing comes from the network. Where that folder cannot be written,
+`st.plotly_chart` takes over and a line on the page says so.
 
 Invariants: text and grid follow the page's theme by CSS, so figures carry no colours of their own for them; zoom is
 kept while the `key` is the same.
@@ -17,7 +18,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
-STATIC = Path(__file__).parent / "static"
+_static = Path(__file__).parent / "static"
 
 _JS = """
 function load(url) {
@@ -72,27 +73,37 @@ _CSS = """
 _chart = st.components.v2.component("simko.live_chart", js=_JS, css=_CSS, isolate_styles=False)
 
 
-def write_plotly_script() -> str:
-    """Put Plotly's script where Streamlit serves it, if it is not there; return its address below the app.
-
-    Raises:
-        OSError: the folder of the app cannot be written.
-    """
-    script = STATIC / f"plotly-{get_plotlyjs_version()}.min.js"
-    if not script.exists():
-        STATIC.mkdir(exist_ok=True)
-        temporary = STATIC / f".{os.getpid()}.js"
-        temporary.write_text(get_plotlyjs(), encoding="utf-8")
-        os.replace(temporary, script)
-    return f"app/static/{script.name}"
+def serve_from(folder: Path) -> None:
+    """Say which folder Streamlit serves: `static/` beside the script it runs."""
+    global _static
+    _static = folder
 
 
 @st.cache_resource(show_spinner=False)
-def _script() -> str:
-    return write_plotly_script()
+def plotly_script(folder: Path) -> tuple[str | None, str]:
+    """Put Plotly's script into `folder` if it is not there.
+
+    Returns:
+        Its address below the app and "", or None and why there is none.
+    """
+    script = folder / f"plotly-{get_plotlyjs_version()}.min.js"
+    try:
+        if not script.exists():
+            folder.mkdir(exist_ok=True)
+            temporary = folder / f".{os.getpid()}.js"
+            temporary.write_text(get_plotlyjs(), encoding="utf-8")
+            os.replace(temporary, script)
+    except OSError as error:
+        return None, f"cannot write {script}: {error.strerror}"
+    return f"app/static/{script.name}", ""
 
 
 def live_chart(figure: go.Figure, *, key: str) -> None:
     """Draw a figure, or update the one drawn under the same key."""
     figure.update_layout(uirevision=key)
-    _chart(key=key, data={"figure": figure.to_json(), "script": _script()}, height="content")
+    script, why = plotly_script(_static)
+    if script is None:
+        st.plotly_chart(figure, key=key)
+        st.caption(f"Zoom is lost when new steps arrive ({why}).")
+    else:
+        _chart(key=key, data={"figure": figure.to_json(), "script": script}, height="content")

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
-from . import page_concentration, page_entropy, page_lambda_k, page_pass_at_k, page_response, page_runs
-from .view import mirror_of, runs_folder, sidebar
+from . import live_chart, page_concentration, page_entropy, page_lambda_k, page_pass_at_k, page_response, page_runs
+from .view import mirror_of, runs_folder, sidebar, style
 
 
-def main() -> None:
-    """One run of the script: refresh the runs, draw the sidebar, then the page."""
+def main(script: str) -> None:
+    """One run of the script: refresh the runs, draw the sidebar, then the page.
+
+    Args:
+        script: path of the file Streamlit runs; it serves `static/` beside that file.
+    """
     st.set_page_config(page_title="simko", layout="wide")
+    live_chart.serve_from(Path(script).parent / "static")
     mirror = mirror_of(str(runs_folder()))
     mirror.refresh(max_age=0.5)
     page = st.navigation(
@@ -23,6 +30,6 @@ def main() -> None:
             st.Page(page_response.show, title="One response", url_path="response"),
         ]
     )
-    st.html("<style>.stMainBlockContainer { padding: 3rem 3rem 4rem; max-width: 1500px; }</style>")
+    st.html(f"<style>{style(mirror.order)}</style>")
     sidebar(mirror)
     page.run()

@@ -5,8 +5,8 @@
         con.execute("SELECT step, k, lambda_k FROM lambda_k").df()
 
 Small files are what costs, not their size, so `all_rollups`, `all_responses` and `all_evals` are plain tables here, and
-the store's views sit on them unchanged. Token rows stay on disk: `response_tokens` reads those of one response from the
-parts whose steps can hold it.
+the store's views sit on them unchanged. What is large stays on disk: token rows (`response_tokens` reads those of one
+response) and the texts of responses (NULL in `all_responses`; `step_responses` reads those of one step).
 
 Invariants: a refresh is one transaction; a part is read again only when its run was replaced; nothing raises on the
 content of a run, it becomes a line of `problems`.
@@ -32,6 +32,10 @@ from ..store.run import VOCABULARY_FILE
 from ..store.schema import TABLES, TableName, arrow_schema
 
 INGESTED: tuple[TableName, ...] = ("responses", "rollups", "evals")
+LEFT_ON_DISK = ("prompt", "completion")
+"""Columns that are NULL in the mirror's tables."""
+_SLICE = 100_000
+"""Rows of one INSERT: DuckDB 2.0 loses those of a larger one into a table made in the same transaction."""
 _Key = tuple[str, int, int]
 
 
@@ -99,10 +103,8 @@ class Mirror:
                 del self._ingested[name]
                 changed = True
         for name, table in small_tables(runs).items():
-            self._con.register("arrow_table", table)
             self._con.execute(f"DELETE FROM {name}")
-            self._con.execute(f"INSERT INTO {name} SELECT * FROM arrow_table")
-            self._con.unregister("arrow_table")
+            self._insert(name, table)
         for run in runs:
             seen = self._ingested.setdefault(run.name, set())
             new = {key: part for key, part in keys[run.name].items() if key not in seen and key not in self._unreadable}
@@ -118,7 +120,8 @@ class Mirror:
             return
         try:
             # Read and cast before the INSERT: a statement that fails would abort the whole refresh.
-            rows = self._read(select_parts(table, run.name, [part.path for _, part in parts]))
+            select = select_parts(table, run.name, [part.path for _, part in parts])
+            rows = self._read(f"SELECT COLUMNS(lambda name: name NOT IN {LEFT_ON_DISK}) FROM ({select})")
             fields = [field for field in _schema(table, self._k) if field.name in rows.schema.names]
             rows = rows.select([field.name for field in fields]).cast(pa.schema(fields))
         except (duckdb.Error, pa.ArrowException) as error:
@@ -130,9 +133,13 @@ class Mirror:
                 reason = str(error).splitlines()[0]
                 self._unreadable[key] = f"{part.path}: cannot be read ({reason}); its {part.rows} rows are left out"
             return
-        self._con.register("arrow_table", rows)
-        self._con.execute(f"INSERT INTO all_{table} BY NAME SELECT * FROM arrow_table")
-        self._con.unregister("arrow_table")
+        self._insert(f"all_{table} BY NAME", rows)
+
+    def _insert(self, into: str, rows: Any) -> None:
+        for start in range(0, rows.num_rows, _SLICE):
+            self._con.register("arrow_table", rows.slice(start, _SLICE))
+            self._con.execute(f"INSERT INTO {into} SELECT * FROM arrow_table")
+            self._con.unregister("arrow_table")
 
     def _ingest_vocabulary(self, run: Run) -> None:
         path = run.path / VOCABULARY_FILE
@@ -144,9 +151,7 @@ class Mirror:
                 )
             except duckdb.Error:
                 return
-            self._con.register("arrow_table", rows)
-            self._con.execute("INSERT INTO vocabulary SELECT * FROM arrow_table")
-            self._con.unregister("arrow_table")
+            self._insert("vocabulary", rows)
 
     @staticmethod
     def _read(select: str) -> Any:
@@ -209,6 +214,15 @@ class Mirror:
         """The content of a run's `run.json`; empty for an unknown run."""
         return next((found.info for found in self.runs if found.name == run), {})
 
+    def step_responses(self, run: str, step: int) -> pd.DataFrame:
+        """The responses whose first step is `step`, with their texts, as in the view `responses`."""
+        rows = self._on_disk("responses", run, step, step)
+        return self.frame(
+            f"SELECT r.* FROM ({rows}) r JOIN attempt_spans s ON s.run = r.run AND s.attempt = r.attempt "
+            "WHERE r.step = $1 AND r.step <= s.last_step ORDER BY r.group_id, r.response_id",
+            [step],
+        )
+
     def response_tokens(
         self, run: str, attempt: int, response_id: int, first_step: int, last_step: int
     ) -> pd.DataFrame:
@@ -221,15 +235,7 @@ class Mirror:
         Returns:
             One row a position and scoring step; no rows where none were logged (token rows can be sampled).
         """
-        found = next((r for r in self.runs if r.name == run), None)
-        parts = [
-            part.path
-            for part in (found.manifest.parts if found else [])
-            if part.table == "tokens" and part.attempt == attempt
-            if part.first_step <= last_step and part.last_step >= first_step
-        ]
-        empty = empty_relation("tokens", self._k)
-        rows = f"{empty} UNION ALL BY NAME {select_parts('tokens', run, parts)}" if parts else empty
+        rows = self._on_disk("tokens", run, first_step, last_step)
         logp, ids = (", ".join(f"t.{column}_{k}" for k in range(1, self._k + 1)) for column in ("logp", "id"))
         return self.frame(
             f"""
@@ -241,6 +247,17 @@ class Mirror:
             """,
             [attempt, response_id],
         )
+
+    def _on_disk(self, table: TableName, run: str, first_step: int, last_step: int) -> str:
+        """A SELECT of every row of the parts of a run that can hold those steps."""
+        found = next((r for r in self.runs if r.name == run), None)
+        parts = [
+            part.path
+            for part in (found.manifest.parts if found else [])
+            if part.table == table and part.first_step <= last_step and part.last_step >= first_step
+        ]
+        empty = empty_relation(table, self._k)
+        return f"{empty} UNION ALL BY NAME {select_parts(table, run, parts)}" if parts else empty
 
 
 def _schema(table: TableName, k: int) -> pa.Schema:

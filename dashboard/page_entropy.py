@@ -8,7 +8,7 @@ import streamlit as st
 
 from . import charts
 from .live_chart import live_chart
-from .view import View, empty, heading, live
+from .view import View, empty, every_nth, heading, live
 
 _MOST_COLUMNS = 400
 _MEANS = """
@@ -39,7 +39,7 @@ def draw(view: View) -> None:
     means = view.frame(_MEANS, view.verdict)
     if means.empty:
         return empty(view, "No complete step in the selected runs yet.")
-    every = max(1, -(-int(means["step"].max() - means["step"].min() + 1) // _MOST_COLUMNS))
+    every = every_nth(int(means["step"].min()), int(means["step"].max()), _MOST_COLUMNS)
     histograms = summed(view.frame(_HISTOGRAMS, view.verdict, every))
     live_chart(charts.entropy_means(means, view.colours), key="entropy-means")
     st.subheader("Distribution over steps")

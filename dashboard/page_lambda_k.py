@@ -6,13 +6,13 @@ import streamlit as st
 
 from . import charts
 from .live_chart import live_chart
-from .view import View, empty, heading, live
+from .view import View, empty, every_nth, heading, live
 
 DEFAULT_RANKS = 3
-
+_MOST_POINTS = 1500
 _STEPS = """
 SELECT run, step, k, lambda_k, n_responses FROM lambda_k
-WHERE run IN (SELECT unnest($1)) AND verdict = $2 AND complete AND k <= $3
+WHERE run IN (SELECT unnest($1)) AND verdict = $2 AND complete AND k <= $3 AND step % $4 = 0
 ORDER BY run, k, step
 """
 _PROFILE = """
@@ -47,8 +47,11 @@ def draw(view: View) -> None:
         choices = {f"1 … {most}": most, f"1 … {logged}": logged}
         chosen = st.segmented_control("Ranks", list(choices), default=f"1 … {most}", key="lambda_ranks")
         most = choices.get(chosen or "", most)
-    steps = view.frame(_STEPS, view.verdict, most)
+    every = every_nth(int(profile["step"].min()), int(profile["step"].max()), _MOST_POINTS)
+    steps = view.frame(_STEPS, view.verdict, most, every)
     live_chart(charts.lambda_over_steps(steps, view.colours), key=f"lambda-{most}")
+    if every > 1:
+        st.caption(f"Every {every}th step is drawn.")
     st.subheader("Where the probability is")
     st.markdown(
         "Mean probability of the candidate of each rank: dotted at the first step, solid at the latest. Forking tokens "

@@ -9,7 +9,6 @@ import streamlit as st
 from ..store.statistics import bootstrap_interval, pass_at_k, pass_at_k_exact
 from . import charts
 from .live_chart import live_chart
-from .mirror import Mirror
 from .view import View, empty, heading, live
 
 SOURCES = {"exact": "exact (enumerated)", "sampled": "sampled responses", "rollouts": "training rollouts"}
@@ -32,11 +31,15 @@ QUALIFY step = min(step) OVER (PARTITION BY run) OR step = max(step) OVER (PARTI
 ORDER BY run, step, k
 """
 _PROBLEMS = {
-    "evals": "SELECT n, c, success FROM evals WHERE run = $1 AND step = $2 AND split = $3 AND source = $4",
+    "evals": """
+        SELECT run, step, n, c, success FROM evals
+        WHERE run IN (SELECT unnest($1)) AND step IN (SELECT unnest($2)) AND split = $3 AND source = $4
+    """,
     "rollouts": """
-        SELECT count(*) FILTER (verdict <> 'unjudged')::INTEGER AS n, count(*) FILTER (verdict = 'right')::INTEGER AS c,
-               NULL::DOUBLE AS success
-        FROM responses WHERE run = $1 AND step = $2 AND group_id IS NOT NULL GROUP BY attempt, generation, group_id
+        SELECT run, step, count(*) FILTER (verdict <> 'unjudged')::INTEGER AS n,
+               count(*) FILTER (verdict = 'right')::INTEGER AS c, NULL::DOUBLE AS success
+        FROM responses WHERE run IN (SELECT unnest($1)) AND step IN (SELECT unnest($2)) AND group_id IS NOT NULL
+        GROUP BY run, step, attempt, generation, group_id
     """,
 }
 
@@ -71,7 +74,6 @@ def draw(view: View) -> None:
     split, source = chosen
     curves = with_intervals(view, view.frame(_ENDS, split, source), split, source)
     steps = view.frame(_STEPS, split, source)
-    few = few_k(sorted(steps["k"].unique()))
     live_chart(charts.pass_curves(curves.assign(panel=""), view.colours), key=f"curves-{split}-{source}")
     problems = curves.groupby("run")["n_problems"].max()
     st.caption(
@@ -83,8 +85,11 @@ def draw(view: View) -> None:
         )
     )
     st.subheader("Over steps")
-    shown = steps[steps["k"].isin(few)]
-    live_chart(charts.pass_over_steps(shown, view.colours), key=f"steps-{split}-{source}")
+    available = sorted(int(k) for k in steps["k"].unique())
+    at = f"{split}-{source}"
+    some = st.pills("k", available, selection_mode="multi", default=few_k(available), key=f"pass_k-{at}")
+    shown = steps[steps["k"].isin(some or few_k(available))]
+    live_chart(charts.pass_over_steps(shown, view.colours), key=f"steps-{at}-{shown['k'].nunique()}")
     st.caption("Bands: ± 1.96 standard errors over problems.")
 
 
@@ -97,33 +102,36 @@ def few_k(available: list[int]) -> list[int]:
 
 def with_intervals(view: View, ends: pd.DataFrame, split: str, source: str) -> pd.DataFrame:
     """The curves' rows with `low` and `high`."""
-    low, high = np.full(len(ends), np.nan), np.full(len(ends), np.nan)
     rows = ends.reset_index(drop=True)
-    for _, part in rows.groupby(["run", "step"], sort=False):
-        run, step = str(part["run"].iloc[0]), int(part["step"].iloc[0])
-        ks = tuple(int(k) for k in part["k"])
-        low[part.index], high[part.index] = _interval(
-            view.mirror, (str(view.mirror.folder), view.mirror.version), run, step, split, source, ks
-        )
+    steps = [int(step) for step in rows["step"].unique()]
+    if source == "rollouts":
+        problems = view.frame(_PROBLEMS["rollouts"], steps)
+    else:
+        problems = view.frame(_PROBLEMS["evals"], steps, split, source)
+    low, high = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    for (run, step), part in rows.groupby(["run", "step"], sort=False):
+        of_it = problems[(problems["run"] == run) & (problems["step"] == step)]
+        low[part.index], high[part.index] = intervals(of_it[["n", "c", "success"]], tuple(int(k) for k in part["k"]))
     return rows.assign(low=low, high=high)
 
 
 @st.cache_data(show_spinner=False, max_entries=256)
-def _interval(
-    _mirror: Mirror, state: tuple[str, int], run: str, step: int, split: str, source: str, ks: tuple[int, ...]
-) -> tuple[list[float], list[float]]:
-    """Bootstrap intervals of one evaluation at every k; computed once for each state of the runs."""
-    if source == "rollouts":
-        problems = _mirror.frame(_PROBLEMS["rollouts"], [run, step])
-    else:
-        problems = _mirror.frame(_PROBLEMS["evals"], [run, step, split, source])
-    lows, highs = [], []
-    for k in ks:
-        if source == "exact":
-            values = pass_at_k_exact(problems["success"], k)
-        else:
-            values = pass_at_k(problems["n"], problems["c"], k)
-        low, high = bootstrap_interval(values[~np.isnan(values)])
-        lows.append(float(low))
-        highs.append(float(high))
-    return lows, highs
+def intervals(problems: pd.DataFrame, ks: tuple[int, ...]) -> tuple[list[float], list[float]]:
+    """95 % bootstrap intervals of one evaluation's pass@k at every k.
+
+    Args:
+        problems: columns n, c, and success (NULL where it is not known exactly).
+        ks: the values of k.
+
+    Returns:
+        (low, high), one entry a k.
+    """
+    exact = bool(problems["success"].notna().any())
+    values = np.column_stack(
+        [pass_at_k_exact(problems["success"], k) if exact else pass_at_k(problems["n"], problems["c"], k) for k in ks]
+    )
+    low, high = bootstrap_interval(values)
+    for column in np.flatnonzero(np.isnan(values).any(axis=0)):  # problems that n < k responses cannot tell
+        told = values[:, column]
+        low[column], high[column] = bootstrap_interval(told[~np.isnan(told)])
+    return [float(x) for x in low], [float(x) for x in high]

@@ -16,10 +16,6 @@ from .token_strip import COLOUR_BY, token_strip, token_text
 from .view import View, empty, heading, live
 
 _STEPS = "SELECT DISTINCT run, step FROM responses WHERE run IN (SELECT unnest($1)) ORDER BY run, step DESC"
-_LIST = """
-SELECT attempt, generation, response_id, prompt_id, verdict, reward, advantage, n_tokens, truncated, prompt, completion
-FROM responses WHERE run = $1 AND step = $2 AND ($3 = 'all' OR verdict = $3) ORDER BY group_id, response_id
-"""
 _NEXT = "SELECT min(step) AS step FROM responses WHERE run = $1 AND attempt = $2 AND generation > $3"
 
 _MOST_STEPS = 1000
@@ -44,7 +40,13 @@ def draw(view: View) -> None:
     left, right = st.columns(2)
     run = left.selectbox("Run", list(dict.fromkeys(steps["run"])), key="response_run")
     step = right.selectbox("Step", [int(s) for s in steps.loc[steps["run"] == run, "step"]], key=f"response_step-{run}")
-    listed = view.mirror.frame(_LIST, [run, step, view.verdict])
+    try:
+        listed = view.mirror.step_responses(str(run), int(step))
+    except duckdb.Error as error:
+        st.warning(f"The responses of this step cannot be read ({str(error).splitlines()[0]}).")
+        return
+    if view.verdict != "all":
+        listed = listed[listed["verdict"] == view.verdict].reset_index(drop=True)
     if listed.empty:
         st.info(f"No response of step {step} was judged {view.verdict}; choose another step, or `all` in the sidebar.")
         return

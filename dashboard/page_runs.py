@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from .view import View, empty, heading, live
+from .view import View, empty, heading, live, plain
 
 _OVERVIEW = """
 WITH latest AS (
@@ -57,11 +57,13 @@ def draw(view: View) -> None:
         table = table.sort_values("run", key=lambda runs: runs.map(order))
         _table(table)
     for problem in problems:
-        st.warning(problem.replace("`", "'"))
+        st.warning(plain(problem))
     for run, lost in table.loc[table["dropped"] > 0, ["run", "dropped"]].itertuples(index=False):
-        st.warning(f"{run}: {lost} batches were not logged (the disk could not keep up, or a write failed).")
+        st.warning(f"{plain(run)}: {lost} batches were not logged (the disk could not keep up, or a write failed).")
     for run, left_out in table.loc[table["n_nonfinite"] > 0, ["run", "n_nonfinite"]].itertuples(index=False):
-        st.warning(f"{run}: {left_out} tokens had a statistic that is not finite and are left out of every mean.")
+        st.warning(
+            f"{plain(run)}: {left_out} tokens had a statistic that is not finite and are left out of every mean."
+        )
     if not table.empty:
         st.subheader("What was recorded")
         st.markdown("Figures of two runs compare only where these agree.")
@@ -70,22 +72,24 @@ def draw(view: View) -> None:
 
 def _table(table: pd.DataFrame) -> None:
     number = st.column_config.NumberColumn
-    shown = table.assign(pass_most_k=[_most(k) for k in table["most"]])
+    shown = table.assign(
+        pass_most_k=[_most(k) for k in table["most"]], pass_1=100 * table["pass_1"], pass_most=100 * table["pass_most"]
+    )
     st.dataframe(
         shown,
         hide_index=True,
         width="stretch",
         column_order=[
-            "run", "status", "method", "model", "task", "last_step", "lambda_1", "lambda_2", "lambda_3",
-            "pass_1", "pass_most", "pass_most_k", "source", "attempts", "n_tokens", "created",
+            "run", "status", "method", "last_step", "lambda_1", "lambda_2", "lambda_3",
+            "pass_1", "pass_most", "pass_most_k", "source", "task", "model", "attempts", "n_tokens", "created",
         ],
         column_config={
             "last_step": number("steps"),
             "lambda_1": number("Λ(1) nats", format="%.3f"),
             "lambda_2": number("Λ(2) nats", format="%.3f"),
             "lambda_3": number("Λ(3) nats", format="%.3f"),
-            "pass_1": number("pass@1", format="percent"),
-            "pass_most": number("pass@K", format="percent", help="at the largest K that can be told"),
+            "pass_1": number("pass@1", format="%.1f %%"),
+            "pass_most": number("pass@K", format="%.1f %%", help="at the largest K that can be told"),
             "pass_most_k": st.column_config.TextColumn("K"),
             "source": st.column_config.TextColumn("measured", help="exact, sampled, or from the training rollouts"),
             "n_tokens": number("tokens", format="localized"),

@@ -12,8 +12,9 @@ place.
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,21 @@ def mirror_of(folder: str) -> Mirror:
     return Mirror(Path(folder))
 
 
+def style(order: Mapping[str, int]) -> str:
+    """CSS of the frame; a selected run wears its colour in the sidebar too (`order` as of the mirror)."""
+    tags = []
+    for run, place in order.items():
+        name = re.sub(r"[^A-Za-z0-9.-]", lambda sign: f"\\{ord(sign[0]):x} ", run)
+        tags.append(f'[data-tag][aria-label="{name}"] {{ background: {charts.colour(place)}; }}')
+    return "\n".join(
+        [
+            ".stMainBlockContainer { padding: 3rem 3rem 4rem; max-width: 1500px; }",
+            ".stMultiSelect [data-tag], .stMultiSelect [data-tag] span[title] { max-width: 100%; }",
+            *tags,
+        ]
+    )
+
+
 def sidebar(mirror: Mirror) -> None:
     """Draw the sidebar and keep its choices in the session's state."""
     state = st.session_state
@@ -122,6 +138,16 @@ def heading(title: str, words: str) -> None:
     """A page's title, what one sees, and what a bad sign is."""
     st.header(title)
     st.markdown(words)
+
+
+def plain(text: str) -> str:
+    """Text as Markdown that shows it as it is."""
+    return re.sub(r"([\\`*_\[\]<>~$:|])", r"\\\1", text)
+
+
+def every_nth(first: int, last: int, most: int) -> int:
+    """The smallest n so that at most about `most` of the steps `first`..`last` are multiples of n."""
+    return max(1, -(-(last - first + 1) // most))
 
 
 def empty(view: View, what: str) -> None:

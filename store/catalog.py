@@ -49,6 +49,8 @@ RUN_INFO = pa.schema(
     + [("probe_k", pa.int32()), ("temperature", pa.float64()), ("schema_version", pa.int32())]
 )
 VOCABULARY = pa.schema([("run", pa.string()), ("token_id", pa.int32()), ("text", pa.string())])
+_MOST_RANKS = 1000
+"""No run logs more ranks; a larger K in a damaged `run.json` would make as many columns."""
 _TYPES = {pa.int32(): "INTEGER", pa.int64(): "BIGINT", pa.float32(): "FLOAT", pa.float64(): "DOUBLE"}
 _TYPES |= {pa.bool_(): "BOOLEAN", pa.string(): "VARCHAR", pa.list_(pa.int64()): "BIGINT[]"}
 
@@ -82,11 +84,42 @@ class Catalog:
             self.connection.register(f"{name}_arrow", table)
             self.connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {name}_arrow")
             self.connection.unregister(f"{name}_arrow")
-        self.connection.execute(vocabulary_relation(self.runs))
         k = largest_k(self.runs)
-        for table in TABLES:
-            self.connection.execute(_parquet_relation(table, self.runs, k))
+        # The views are made on empty relations, which are then replaced: each would open every file once more.
+        for table_name in TABLES:
+            self.connection.execute(f"CREATE VIEW all_{table_name} AS {empty_relation(table_name, k)}")
+        self.connection.execute(vocabulary_relation([]))
         define_views(self.connection, k)
+        for table_name in TABLES:
+            self._read_parts(table_name, k)
+        try:
+            self.connection.execute(vocabulary_relation(self.runs))
+        except duckdb.Error:
+            paths = {run.name: [run.path / VOCABULARY_FILE] for run in self.runs}
+            whole = self._readable(paths, "its tokens have no text")
+            self.connection.execute(vocabulary_relation(run for run in self.runs if whole[run.name]))
+
+    def _read_parts(self, table: TableName, k: int) -> None:
+        """Put `all_<table>` on the runs' files; those DuckDB cannot open are named and left out."""
+        paths = {run.name: [part.path for part in run.manifest.parts if part.table == table] for run in self.runs}
+        try:
+            self.connection.execute(_parquet_relation(table, paths, k))
+        except duckdb.Error:
+            self.connection.execute(_parquet_relation(table, self._readable(paths, "its rows are left out"), k))
+
+    def _readable(self, paths: Mapping[str, list[Path]], otherwise: str) -> dict[str, list[Path]]:
+        """The files that open as Parquet; a line of `problems` for each that is there and does not."""
+        readable: dict[str, list[Path]] = {}
+        for run, candidates in paths.items():
+            readable[run] = []
+            for path in candidates:
+                try:
+                    self.connection.execute(f"SELECT * FROM read_parquet({quote(str(path))}) LIMIT 0")
+                    readable[run].append(path)
+                except duckdb.Error as error:
+                    if path.exists():
+                        self.problems.append(f"{path}: cannot be read ({str(error).splitlines()[0]}); {otherwise}")
+        return readable
 
 
 def open(folder: str | Path | Sequence[str | Path] = "runs") -> duckdb.DuckDBPyConnection:
@@ -128,7 +161,9 @@ def load_runs(folder: str | Path | Sequence[str | Path]) -> tuple[list[Run], lis
 
 def largest_k(runs: Iterable[Run]) -> int:
     """The largest K logged by any of the runs (at least 3, so that Λ(1..3) can always be asked for)."""
-    return max([3, *(int((run.info.get("probe") or {}).get("k") or 0) for run in runs)])
+    logged = [_number(_probe(run).get("k")) for run in runs]
+    logged += [attempt.k for run in runs for attempt in run.manifest.attempts]
+    return int(max([3, *(k for k in logged if k and k <= _MOST_RANKS)]))
 
 
 def small_tables(runs: Iterable[Run]) -> dict[str, pa.Table]:
@@ -137,22 +172,32 @@ def small_tables(runs: Iterable[Run]) -> dict[str, pa.Table]:
     infos: list[dict[str, Any]] = []
     for run in runs:
         attempts += [{"run": run.name, **vars(attempt)} for attempt in run.manifest.attempts]
-        probe = run.info.get("probe") or {}
+        probe, k = _probe(run), _number(_probe(run).get("k"))
         infos.append(
             {
                 "run": run.name,
                 "path": str(run.path),
                 **{key: _text(run.info.get(key)) for key in ("created", "method", "model", "task", "dataset")},
                 "forking_rule": _text(probe.get("forking")),
-                "probe_k": probe.get("k"),
-                "temperature": probe.get("temperature"),
-                "schema_version": run.info["schema_version"],
+                "probe_k": None if k is None else int(k),
+                "temperature": _number(probe.get("temperature")),
+                "schema_version": int(run.info["schema_version"]),
             }
         )
     return {
         "attempts": pa.Table.from_pylist(attempts, schema=ATTEMPTS),
         "run_info": pa.Table.from_pylist(infos, schema=RUN_INFO),
     }
+
+
+def _probe(run: Run) -> dict[str, Any]:
+    """The entries of `run.json` about the probe; empty where it was edited into something else."""
+    probe = run.info.get("probe")
+    return probe if isinstance(probe, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and abs(value) < 2**31 else None
 
 
 def _text(value: Any) -> str | None:
@@ -187,13 +232,12 @@ def select_parts(table: TableName, run: str, paths: Sequence[Path]) -> str:
     return f"SELECT {quote(run)} AS run, * FROM read_parquet([{listed}], union_by_name = true)"
 
 
-def _parquet_relation(table: TableName, runs: Iterable[Run], k: int) -> str:
-    selects = [empty_relation(table, k)]
-    for run in runs:
-        paths = [part.path for part in run.manifest.parts if part.table == table]
-        if paths:
-            selects.append(select_parts(table, run.name, paths))
-    return f"CREATE OR REPLACE VIEW all_{table} AS " + " UNION ALL BY NAME ".join(selects)
+def _parquet_relation(table: TableName, paths: Mapping[str, Sequence[Path]], k: int) -> str:
+    """SQL that makes `all_<table>` over each run's files, with exactly the schema's columns."""
+    columns = ", ".join(["run", *arrow_schema(table, k).names])
+    parts = [select_parts(table, run, listed) for run, listed in paths.items() if listed]
+    rows = " UNION ALL BY NAME ".join([empty_relation(table, k), *parts])
+    return f"CREATE OR REPLACE VIEW all_{table} AS SELECT {columns} FROM ({rows})"
 
 
 def define_views(connection: Any, k: int) -> None:

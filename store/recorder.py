@@ -4,18 +4,17 @@
 
 A file holds whole steps. Files are written when a step ends and `flush_seconds` have passed or `flush_rows` are
 waiting, on `flush()` and on `close()`; evaluations at once. A full queue either blocks the caller or drops the batch
-and counts it, as `when_full` says. After a failed write (disk full, folder gone) `error` is set, one warning is given,
-and what comes later is dropped and counted: nothing here raises into training, and what was written stays readable.
+and counts it, as `when_full` says; all else is small and never waits. After a failed write (disk full, folder gone)
+`error` is set, one warning is given, and what was not yet written and what comes later is counted as dropped: nothing
+here raises into training, and what was written stays readable.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
 import queue
-import socket
 import threading
 import time
 import warnings
@@ -27,10 +26,10 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 
 from .batch import TokenBatch
-from .errors import RunBusy
+from .manifest_writer import ManifestWriter
 from .parquet import token_table, write_part
 from .rollup import Rollup
-from .run import MANIFEST_FOLDER, now, unwritable
+from .run import now
 from .schema import TableName, arrow_schema
 
 TokenSource = TokenBatch | Callable[[], TokenBatch]
@@ -56,6 +55,8 @@ class _Job(NamedTuple):
     """Micro-batches it carries: what is lost when it is dropped."""
     always: bool = False
     """Whether it is called even after a failed write."""
+    last: bool = False
+    """Whether the thread ends with it."""
 
 
 class Recorder:
@@ -96,15 +97,18 @@ class Recorder:
         self.error: Exception | None = None
         self.cost = RecorderCost()
         self._when_full, self._flush_seconds, self._flush_rows = when_full, flush_seconds, flush_rows
-        self._queue: queue.Queue[_Job | None] = queue.Queue(queue_depth)
-        self._open = True
+        # Unbounded but for batches: a step's end must not wait where batches may be dropped, nor `close` ever.
+        self._queue: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._room = threading.Semaphore(queue_depth)
+        self._pid = os.getpid()
+        self._open, self._closed = True, False
         self._part = 0
         self._flushed = time.monotonic()
         self._rollup = Rollup(k)
         self._pending: dict[TableName, list[pa.Table]] = {"tokens": [], "responses": [], "rollups": [], "evals": []}
-        self._rows_waiting = 0
-        self._lock = self._take_lock()
-        self._manifest = self._open_manifest(start_step, world_size, dict(config or {}))
+        self._rows_waiting = self._batches_waiting = 0
+        about = {"world_size": world_size, "start_step": start_step, "k": k, "config": dict(config or {})}
+        self._manifest = ManifestWriter(self.run_dir, attempt, rank, about)
         self._thread = threading.Thread(target=self._work, name=f"simko-recorder-{rank}", daemon=True)
         self._thread.start()
         atexit.register(self.close, "interrupted")
@@ -113,7 +117,15 @@ class Recorder:
 
     def put(self, batch: TokenSource) -> None:
         """Take a scored micro-batch; a callable is called on the recorder's thread, where it may wait for a copy."""
-        self._enqueue(_Job(lambda: self._take_batch(batch), batches=1), when_full=self._when_full)
+        if not self._open:
+            self.cost.dropped += 1
+            return
+        began = time.perf_counter()
+        if self._room.acquire(blocking=self._when_full == "block"):
+            self._queue.put(_Job(lambda: self._take_batch(batch), batches=1))
+            self.cost.queue_wait_ms += 1e3 * (time.perf_counter() - began)
+        else:
+            self.cost.dropped += 1
 
     def put_responses(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Take rows of `responses`: its columns without attempt and worker.
@@ -143,17 +155,20 @@ class Recorder:
         done.wait()
 
     def close(self, status: str = "finished") -> None:
-        """Write the rest, end the manifest with `status` (finished | interrupted | failed); later calls do nothing."""
-        if not self._open:
+        """Write the rest, end the manifest with `status` (finished | interrupted | failed); later calls do nothing.
+
+        Cut short by a second Ctrl-C, it can be called again, and is when the interpreter exits.
+        """
+        if self._closed or os.getpid() != self._pid:  # a forked child has no thread to wait for
             return
-        self._enqueue(_Job(self._flush))
-        self._enqueue(_Job(lambda: self._end(status), always=True))
-        self._open = False
-        atexit.unregister(self.close)
-        self._queue.put(None)
+        if self._open:
+            self._enqueue(_Job(self._flush))
+            self._enqueue(_Job(lambda: self._end(status), always=True, last=True))
+            self._open = False
         self._thread.join()
+        self._closed = True
+        atexit.unregister(self.close)
         self._manifest.close()
-        os.close(self._lock)
 
     def __enter__(self) -> Recorder:
         return self
@@ -161,50 +176,49 @@ class Recorder:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close("finished" if kind is None else "failed")
 
-    def _enqueue(self, job: _Job, when_full: Literal["block", "drop"] = "block") -> None:
-        if not self._open:
-            self.cost.dropped += job.batches
-            return
-        if when_full == "drop":
-            try:
-                self._queue.put_nowait(job)
-            except queue.Full:
-                self.cost.dropped += job.batches
-            return
-        began = time.perf_counter()
-        self._queue.put(job)
-        self.cost.queue_wait_ms += 1e3 * (time.perf_counter() - began)
+    def _enqueue(self, job: _Job) -> None:
+        if self._open:
+            self._queue.put(job)
 
     # The recorder's thread
 
     def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
+        last = False
+        while not last:
+            job = self._queue.get()
+            last = job.last
+            if job.batches:
+                self._room.release()
             if self.error is not None and not job.always:
                 self.cost.dropped += job.batches
                 continue
             try:
                 job.call()
-            except Exception as error:
+            except BaseException as error:  # this thread has to live: others wait for it
                 if self.error is None:
-                    self._fail(error)
+                    self._fail(error, job.batches)
 
-    def _fail(self, error: Exception) -> None:
-        self.error = error
+    def _fail(self, error: BaseException, batches: int) -> None:
+        self.error = error if isinstance(error, Exception) else RuntimeError(repr(error))
+        if not isinstance(error, OSError):  # a batch was at fault, not the disk: what waits can still be written
+            with contextlib.suppress(Exception):
+                self._flush()
+        self.cost.dropped += self._batches_waiting + batches
+        self._batches_waiting = 0
         self._pending = {table: [] for table in self._pending}
-        warnings.warn(
-            f"cannot log to {self.run_dir} any more ({error}); training goes on, what was written stays readable",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        with contextlib.suppress(OSError, ValueError):
-            self._line({"kind": "cost", "dropped": self.cost.dropped, "error": str(error)})
+        message = f"cannot log to {self.run_dir} any more ({error}); training goes on, what was written stays readable"
+        with contextlib.suppress(Warning):  # where warnings are errors
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+        with contextlib.suppress(OSError):
+            self._manifest.line({"kind": "cost", "dropped": self.cost.dropped, "error": str(error)})
 
     def _take_batch(self, source: TokenSource) -> None:
         batch = source if isinstance(source, TokenBatch) else source()
-        self._rollup.add(batch)
         table = token_table(batch, k=self.k, attempt=self.attempt, worker=self.rank)
+        self._rollup.add(batch)
         self._pending["tokens"].append(table)
         self._rows_waiting += table.num_rows
+        self._batches_waiting += 1
 
     def _end_step(self, step: int) -> None:
         rows = self._rollup.rows(step)
@@ -220,7 +234,8 @@ class Recorder:
         for table in ("responses", "tokens", "rollups"):
             waiting, self._pending[table] = self._pending[table], []
             self._write(table, waiting)
-        self._rows_waiting, self._flushed = 0, time.monotonic()
+        self._rows_waiting = self._batches_waiting = 0
+        self._flushed = time.monotonic()
 
     def _write(self, table: TableName, waiting: list[pa.Table]) -> None:
         data = pa.concat_tables(waiting) if waiting else None
@@ -232,7 +247,7 @@ class Recorder:
         size = write_part(self.run_dir / relative, table, data, self.k)
         took = 1e3 * (time.perf_counter() - began)
         steps = data.column("step").to_numpy()
-        self._line(
+        self._manifest.line(
             {
                 "kind": "file",
                 "table": table,
@@ -250,8 +265,8 @@ class Recorder:
 
     def _end(self, status: str) -> None:
         if self.cost.dropped:
-            self._line({"kind": "cost", "dropped": self.cost.dropped, "error": None})
-        self._line({"kind": "end", "status": status, "ended": now()})
+            self._manifest.line({"kind": "cost", "dropped": self.cost.dropped, "error": None})
+        self._manifest.line({"kind": "end", "status": status, "ended": now()})
 
     def _table(self, table: TableName, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
         schema = arrow_schema(table, self.k)
@@ -265,53 +280,3 @@ class Recorder:
         known = {**columns, "attempt": [self.attempt] * n, "worker": [self.rank] * n}
         arrays = [pa.array(known.get(field.name, [None] * n), field.type, from_pandas=True) for field in schema]
         return pa.Table.from_arrays(arrays, schema=schema)
-
-    def _line(self, entry: Mapping[str, Any]) -> None:
-        self._manifest.write(json.dumps(entry, ensure_ascii=False, default=str) + "\n")
-        self._manifest.flush()
-        os.fsync(self._manifest.fileno())
-
-    # Opening
-
-    def _take_lock(self) -> int:
-        import fcntl
-
-        try:
-            (self.run_dir / MANIFEST_FOLDER).mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.run_dir / MANIFEST_FOLDER / f".lock-{self.rank}", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise unwritable(self.run_dir, error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            raise RunBusy(
-                f"{self.run_dir} is being written by another process; wait for it, or choose another --run_name"
-            ) from error
-        return descriptor
-
-    def _open_manifest(self, start_step: int, world_size: int, config: dict[str, Any]) -> Any:
-        path = self.run_dir / MANIFEST_FOLDER / f"{self.attempt:03d}-{self.rank:03d}.jsonl"
-        try:
-            manifest = path.open("x", encoding="utf-8")
-        except FileExistsError as error:
-            os.close(self._lock)
-            raise RunBusy(f"{path} is there already: attempt {self.attempt} has been started before") from error
-        except OSError as error:
-            os.close(self._lock)
-            raise unwritable(self.run_dir, error) from error
-        self._manifest = manifest
-        self._line(
-            {
-                "kind": "attempt",
-                "attempt": self.attempt,
-                "rank": self.rank,
-                "world_size": world_size,
-                "start_step": start_step,
-                "started": now(),
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
-                "config": config,
-            }
-        )
-        return manifest

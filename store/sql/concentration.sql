@@ -12,11 +12,14 @@ WITH steps AS (
     WHERE l.verdict = 'all' AND l.complete
     GROUP BY l.run, l.step
 ),
+measured AS (  -- rollouts were scored in the step itself
+    SELECT *, step + (source <> 'rollouts')::INTEGER AS wanted FROM pass_at_k
+),
 chosen AS (
-    SELECT p.run, p.step, p.split, p.source, p.k, p.pass_at_k, p.stderr, p.n_problems,
-           coalesce(min(s.step) FILTER (s.step > p.step - (p.source = 'rollouts')::INTEGER), max(s.step)) AS trained_step
-    FROM pass_at_k p JOIN steps s ON s.run = p.run
-    GROUP BY ALL
+    SELECT p.*, coalesce(s.step, l.last_step) AS trained_step
+    FROM measured p
+    JOIN (SELECT run, max(step) AS last_step FROM steps GROUP BY run) l ON l.run = p.run
+    ASOF LEFT JOIN (SELECT run, step FROM steps) s ON s.run = p.run AND p.wanted <= s.step
 )
 SELECT c.run, c.step, c.split, c.source, c.k, c.pass_at_k, c.stderr, c.n_problems, c.trained_step,
        s.lambda_1, s.lambda_2, s.lambda_3, s.probability_1, s.entropy

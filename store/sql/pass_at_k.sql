@@ -9,19 +9,17 @@ WITH problems AS (
     FROM responses WHERE group_id IS NOT NULL
     GROUP BY run, step, attempt, generation, group_id
 ),
-largest AS (  -- the largest k that every problem of an evaluation can tell
-    SELECT run, step, split, source, max(n) AS most FROM problems GROUP BY run, step, split, source
-),
 each AS (
     SELECT p.run, p.step, p.split, p.source, g.k::INTEGER AS k, p.n,
            CASE WHEN p.success IS NOT NULL THEN 1 - pow(1 - p.success, g.k)
                 WHEN p.n - p.c < g.k THEN 1.0
+                WHEN p.c = 0 THEN 0.0
+                WHEN g.k = 1 THEN p.c / p.n
                 ELSE 1 - exp(lgamma(p.n - p.c + 1) - lgamma(p.n - p.c - g.k + 1) - lgamma(p.n + 1) + lgamma(p.n - g.k + 1))
            END AS value
     FROM problems p
-    JOIN largest l ON l.run = p.run AND l.step = p.step AND l.split = p.split AND l.source = p.source
     CROSS JOIN (SELECT unnest([1, 2, 4, 8, 16, 32, 64, 128, 256]) AS k) g
-    WHERE p.success IS NOT NULL OR (p.n >= g.k AND g.k <= l.most)
+    WHERE p.success IS NOT NULL OR p.n >= g.k
 )
 SELECT run, step, split, source, k, avg(value) AS pass_at_k,
        CASE WHEN count(*) > 1 THEN stddev_samp(value) / sqrt(count(*)) END AS stderr,

@@ -75,10 +75,32 @@ def test_entropy_heatmap_shows_shares_up_to_the_last_used_bin():
     np.testing.assert_allclose(heat.y[9], 9.5 * ENTROPY_BIN_WIDTH)
 
 
+def test_entropy_heatmaps_share_their_axis_only_where_both_can_be_read():
+    histogram = np.zeros(ENTROPY_BINS, int)
+    histogram[:10] = 1
+    for last, shared in ((20, True), (80, False)):
+        other = np.where(np.arange(ENTROPY_BINS) < last, 1, 0)
+        frame = pd.DataFrame({"run": ["a", "b"], "step": [1, 1], "histogram": [histogram, other]})
+        figure = charts.entropy_heatmap(frame, COLOURS)
+        assert (figure.layout.yaxis2.matches == "y") == shared
+        assert figure.layout.yaxis.range[1] == pytest.approx(ENTROPY_BIN_WIDTH * (last if shared else 10))
+
+
+def test_pass_over_steps_has_a_panel_a_k():
+    frame = pd.DataFrame(
+        [("a", step, k, 0.99 + step / 1000, 0.98, 1.0) for k in (1, 8) for step in (0, 5)],
+        columns=["run", "step", "k", "pass_at_k", "low", "high"],
+    )
+    figure = charts.pass_over_steps(frame, COLOURS)
+    assert [note.text for note in figure.layout.annotations] == ["pass@1", "pass@8"]
+    assert values(figure.data[1].x) == [0, 5] and values(figure.data[0].y) == [1, 1, 0.98, 0.98]
+    assert figure.layout.yaxis.tickformat == ".2~%"  # 99 % and 99.5 % are not both "99 %"
+
+
 def test_candidates_escape_what_a_model_wrote_and_keep_number_tokens_apart():
     frame = pd.DataFrame(
         {
-            "rank": [1, 2, 3], "text": ["<b>x</b>", "1", " \n"], "probability": [0.6, 0.3, 0.05],
+            "rank": [1, 2, 3], "text": ["<b>x</b>", "1", " \n"], "probability": [0.6, 0.3, 0.00004],
             "sampled": [False, True, False],
         }
     )  # fmt: skip
@@ -86,7 +108,7 @@ def test_candidates_escape_what_a_model_wrote_and_keep_number_tokens_apart():
     labels = [str(label).split()[-1] for label in figure.data[0].y]
     assert labels == ["<b>&lt;b&gt;x&lt;/b&gt;</b>", "<b>1</b>", "<b>␣⏎</b>"]
     assert figure.layout.yaxis.type == "category"
-    assert ["sampled" in note for note in figure.data[0].text] == [False, True, False]
+    assert list(figure.data[0].text) == ["60.0%", "30.0% ← sampled", "4e-5"]
 
 
 @pytest.mark.parametrize("n", [1, 2, 12])

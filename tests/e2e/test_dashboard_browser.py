@@ -140,6 +140,14 @@ def test_a_run_is_followed_without_flicker_and_zoom_stays(serve, page, tmp_path)
             """() => {
               window.plot = document.querySelector('.js-plotly-plot');
               window.gone = 0;
+              window.faintest = 1;
+              const look = () => {
+                for (let node = window.plot; node instanceof Element; node = node.parentNode ?? node.host) {
+                  window.faintest = Math.min(window.faintest, Number(getComputedStyle(node).opacity));
+                }
+                requestAnimationFrame(look);
+              };
+              look();
               new MutationObserver((changes) => changes.forEach((change) => change.removedNodes.forEach((node) => {
                 if (node === window.plot || node.contains?.(window.plot)) window.gone += 1;
               }))).observe(document.body, { childList: true, subtree: true });
@@ -164,6 +172,7 @@ def test_a_run_is_followed_without_flicker_and_zoom_stays(serve, page, tmp_path)
         assert page.evaluate("[...plot.layout.xaxis.range, ...plot.layout.yaxis.range]") == zoomed
         assert page.evaluate("plot === document.querySelector('.js-plotly-plot') && plot.isConnected")
         assert page.evaluate("window.gone") == 0
+        assert page.evaluate("window.faintest") == 1
     finally:
         writer.stop()
 
@@ -184,6 +193,36 @@ def test_every_page_draws_and_a_token_can_be_asked(serve, page, tmp_path):
     assert "chosen" in token.get_attribute("class")
     assert "rank" in page.locator(".simko-tip").text_content()
     assert page.evaluate("document.querySelector('.js-plotly-plot').data[0].text.join().includes('sampled')")
+
+
+def test_the_reader_of_a_response_is_left_alone_while_steps_arrive(serve, page, tmp_path):
+    writer = Writer(tmp_path / "runs")
+    try:
+        for _ in range(3):
+            writer.append()
+        page.goto(serve(tmp_path / "runs"))
+        page.get_by_role("link", name="One response").click()
+        token = page.locator(".simko-strip .token").nth(1)
+        token.click()
+        page.get_by_text("Position 1: entropy").wait_for()
+        read = [page.locator(".simko-strip").inner_text(), page.get_by_role("heading", level=3).inner_text()]
+
+        for _ in range(4):
+            writer.append()
+        newest = page.get_by_role("option", name=str(writer.step), exact=True)
+        for _ in range(60):  # the list of steps is renewed by the next refresh; it is there when opened after that
+            page.get_by_test_id("stMain").get_by_test_id("stSelectbox").nth(1).locator("input").click()
+            page.wait_for_timeout(500)
+            if newest.count():
+                break
+            page.keyboard.press("Escape")
+        assert newest.count() == 1
+        page.keyboard.press("Escape")
+        assert [page.locator(".simko-strip").inner_text(), page.get_by_role("heading", level=3).inner_text()] == read
+        assert "chosen" in token.get_attribute("class")
+        assert page.get_by_text("Position 1: entropy").count() == 1
+    finally:
+        writer.stop()
 
 
 def test_text_of_charts_is_legible_in_light_and_dark(serve, browser, tmp_path):

@@ -15,7 +15,7 @@ from simko.store import Catalog, Recorder
 from simko.store.catalog import VIEWS
 from simko.store.errors import RunNotFound
 from simko.store.manifest import read_manifest
-from simko.store.run import create_or_resume
+from simko.store.run import create_or_resume, write_vocabulary
 
 
 @pytest.fixture
@@ -54,6 +54,42 @@ def test_a_damaged_part_is_named_and_the_rest_served(runs, damage):
     assert str(path) in catalog.problems[0]
     assert steps(catalog) == [1, 3]
     assert steps(catalog, "good") == [1, 2, 3]
+
+
+@pytest.mark.parametrize("table", ["tokens", "rollups"])
+def test_a_part_with_a_garbled_footer_is_named_and_the_rest_served(runs, table):
+    path = part_of(runs / "bad", table, 2)
+    content = path.read_bytes()
+    path.write_bytes(content[:-300] + b"\xff" * 288 + content[-12:])  # its size and last bytes are as they should be
+    catalog = Catalog(runs)
+    assert len(catalog.problems) == 1
+    assert catalog.problems[0].startswith(f"{path}: cannot be read")
+    query = f"SELECT DISTINCT step FROM {table} WHERE run = ? ORDER BY step"
+    assert catalog.connection.execute(query, ["bad"]).fetchall() == [(1,), (3,)]
+    assert catalog.connection.execute(query, ["good"]).fetchall() == [(1,), (2,), (3,)]
+
+
+def test_a_damaged_vocabulary_costs_its_run_the_texts_alone(runs):
+    for name in ("good", "bad"):
+        write_vocabulary(runs / name, ["a", "b", "c"] * 20)
+    (runs / "bad" / "vocabulary.parquet").write_bytes(b"PAR1 nothing PAR1")
+    catalog = Catalog(runs)
+    assert [str(runs / "bad" / "vocabulary.parquet") in line for line in catalog.problems] == [True]
+    texts = catalog.connection.sql("SELECT run, count(*) > 0, count(text) > 0 FROM tokens GROUP BY run ORDER BY run")
+    assert texts.fetchall() == [("bad", True, False), ("good", True, True)]
+
+
+@pytest.mark.parametrize(
+    "probe", [[1], "x", {"k": "five"}, {"k": 10**9}, {"k": 10**30}, {"k": 4, "temperature": "hot"}]
+)
+def test_a_probe_entry_that_makes_no_sense_is_survived(runs, probe):
+    path = runs / "bad" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"probe": probe}))
+    catalog = Catalog(runs)
+    assert catalog.connection.sql("SELECT run, last_step FROM runs ORDER BY run").fetchall() == [
+        ("bad", 3),
+        ("good", 3),
+    ]
 
 
 def test_files_that_no_manifest_names_are_not_read(runs):

@@ -16,7 +16,7 @@ from batches import expected_lambda, random_batch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simko.store import Recorder
-from simko.store.run import create_or_resume
+from simko.store.run import create_or_resume, write_vocabulary
 from simko.store.statistics import bootstrap_interval, partial_correlation, pass_at_k, pass_at_k_exact, pearson
 
 
@@ -228,6 +228,49 @@ def test_pass_at_k_in_sql_equals_numpy_for_all_three_sources(tmp_path):
     assert sorted(k for source, k in found if source == "rollouts") == [1, 2, 4, 8]
     assert found["rollouts", 4][0] == pytest.approx(pass_at_k([8] * 6, correct.sum(1), 4).mean(), rel=1e-9)
     assert ("rollouts", 16) not in found
+
+
+def test_an_evaluation_repeated_by_a_resumed_run_counts_once(tmp_path):
+    run = tmp_path / "run"
+    create_or_resume(run, {"probe": {"k": 4}}, resume=False)
+    rng = np.random.default_rng(0)
+    for attempt, start, success in ((1, 0, [0.5, 0.5]), (2, 3, [0.25, 0.75]), (3, 3, [0.0, 1.0])):
+        with Recorder(run, k=4, attempt=attempt, start_step=start) as recorder:
+            for step in range(start + 1, 5):
+                recorder.put(random_batch(step, rng))
+                recorder.end_step(step)
+            about = {"step": [3, 3], "split": ["heldout"] * 2, "source": ["exact"] * 2, "prompt_id": ["a", "b"]}
+            recorder.put_evals({**about, "success": success})
+    with simko.store.open(run) as connection:
+        assert connection.sql("SELECT pass_at_k, n_problems FROM pass_at_k WHERE k = 2").fetchall() == [(0.5, 2)]
+        assert connection.sql("SELECT DISTINCT attempt FROM evals").fetchall() == [(3,)]
+
+
+def test_a_run_resumed_with_more_ranks_shows_them_all(tmp_path):
+    run = tmp_path / "run"
+    create_or_resume(run, {"probe": {"k": 4}}, resume=False)
+    rng = np.random.default_rng(0)
+    for attempt, k in ((1, 4), (2, 6)):
+        with Recorder(run, k=k, attempt=attempt, start_step=attempt - 1) as recorder:
+            recorder.put(random_batch(attempt, rng, k=k))
+            recorder.end_step(attempt)
+    with simko.store.open(run) as connection:
+        ranks = connection.sql("SELECT step, max(k) FROM lambda_k GROUP BY step ORDER BY step").fetchall()
+        assert ranks == [(1, 4), (2, 6)]
+        assert connection.sql("SELECT DISTINCT len(logp) FROM tokens").fetchall() == [(6,)]
+
+
+def test_a_mean_over_tokens_looks_up_no_text(tmp_path):
+    run = tmp_path / "run"
+    write(run, [1, 2])
+    write_vocabulary(run, ["x"] * 60)
+
+    def plan(columns):
+        with simko.store.open(run) as connection:
+            return connection.execute(f"EXPLAIN SELECT {columns} FROM tokens GROUP BY ALL").fetchall()[0][1]
+
+    assert "token_id = token_id" in plan("text, avg(logp_1)")
+    assert "token_id = token_id" not in plan("step, avg(logp_1)")
 
 
 def test_concentration_is_that_of_the_evaluated_parameters(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -131,12 +132,71 @@ def test_a_failed_write_never_raises_and_keeps_what_was_written(tmp_path):
         recorder.end_step(step)
     recorder.close("failed")
     assert isinstance(recorder.error, OSError)
-    assert recorder.cost.dropped == 2
+    assert recorder.cost.dropped == 3  # the batch that could not be written and the two after it
     (run / "tokens").unlink()
     (run / "moved").rename(run / "tokens")
     with simko.store.open(run) as connection:
         assert connection.sql("SELECT DISTINCT step FROM tokens").fetchall() == [(1,)]
-        assert connection.sql("SELECT status, dropped FROM runs").fetchall() == [("failed", 2)]
+        assert connection.sql("SELECT status, dropped FROM runs").fetchall() == [("failed", 3)]
+
+
+def test_a_batch_that_cannot_be_read_costs_nothing_else(tmp_path):
+    run = new_run(tmp_path / "run")
+    recorder = Recorder(run, k=4, attempt=1, flush_seconds=1e9)
+    recorder.put(random_batch(1, np.random.default_rng(0)))
+    recorder.end_step(1)
+
+    def broken():
+        raise ZeroDivisionError
+
+    recorder.put(broken)
+    with pytest.warns(RuntimeWarning, match="training goes on"):
+        recorder.flush()
+    recorder.close("failed")
+    assert recorder.cost.dropped == 1
+    with simko.store.open(run) as connection:
+        assert connection.sql("SELECT DISTINCT step FROM rollups").fetchall() == [(1,)]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_failure_where_warnings_are_errors_does_not_leave_training_waiting(tmp_path):
+    recorder = Recorder(new_run(tmp_path / "run"), k=4, attempt=1)
+    recorder.put(lambda: 1 / 0)
+    closing = threading.Thread(target=recorder.close, daemon=True)
+    closing.start()
+    closing.join(20)
+    assert not closing.is_alive()
+    assert isinstance(recorder.error, ZeroDivisionError)
+
+
+def test_where_batches_may_be_dropped_a_step_ends_without_waiting(tmp_path):
+    taken, gate = threading.Event(), threading.Event()
+    batch = random_batch(1, np.random.default_rng(0))
+    with Recorder(new_run(tmp_path / "run"), k=4, attempt=1, queue_depth=1, when_full="drop") as recorder:
+        recorder.put(lambda: (taken.set(), gate.wait(60), batch)[2])
+        assert taken.wait(20)
+        for _ in range(3):
+            recorder.put(batch)
+        ending = threading.Thread(target=recorder.end_step, args=(1,), daemon=True)
+        ending.start()
+        ending.join(20)
+        assert not ending.is_alive()
+        gate.set()
+
+
+def test_a_forked_child_leaves_the_recorder_alone(tmp_path):
+    run = new_run(tmp_path / "run")
+    with Recorder(run, k=4, attempt=1, queue_depth=1) as recorder:
+        child = multiprocessing.get_context("fork").Process(target=recorder.close)
+        child.start()
+        child.join(20)
+        hangs = child.is_alive()
+        child.kill()
+        assert not hangs
+        recorder.put(random_batch(1, np.random.default_rng(0)))
+        recorder.end_step(1)
+    assert [attempt.status for attempt in read_manifest(run).attempts] == ["finished"]
+    assert {part.table for part in read_manifest(run).parts} == {"tokens", "rollups"}
 
 
 FULL_DISK = """
