@@ -114,13 +114,15 @@ def concentration_scatter(frame: pd.DataFrame, colours: Colours, *, x_title: str
             hovertemplate=f"{run}, step %{{customdata}}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
     figure.update_yaxes(tickformat=PER_CENT)
+    figure.update_layout(showlegend=True)  # of one run too
     return figure
 
 
 def entropy_heatmap(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     """Share of tokens by entropy over steps, one panel a run. Columns: run, step, histogram (list of counts).
 
-    Panels share the axis of entropy, unless the runs' entropies are so unlike that one would be squeezed to a line.
+    Panels share the axis of entropy and the scale of colour, unless the runs' entropies are so unlike that one would be
+    squeezed to a line.
     """
     runs = list(dict.fromkeys(frame["run"]))
     figure = _panels(runs, "entropy H (nats)", STEP, height=300)
@@ -128,12 +130,15 @@ def entropy_heatmap(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     used = {run: int(np.flatnonzero(c.sum(0))[-1]) + 1 if c.any() else 1 for run, c in counts.items()}
     most = max(used.values(), default=1)
     alike = most <= 3 * min(used.values(), default=1)
+    shares = {run: c / np.maximum(c.sum(1, keepdims=True), 1) for run, c in counts.items()}
+    deepest = max((share.max() for share in shares.values()), default=1.0)
     for panel, run in enumerate(runs):
         shown = most if alike else used[run]
-        share = (counts[run] / np.maximum(counts[run].sum(1, keepdims=True), 1))[:, :shown].T
+        share = shares[run][:, :shown].T
         figure.add_heatmap(
             x=frame.loc[frame["run"] == run, "step"], y=(np.arange(shown) + 0.5) * ENTROPY_BIN_WIDTH,
-            z=np.sqrt(share), customdata=share, zmin=0, zmax=1, showscale=False, xgap=0, ygap=0,
+            z=np.sqrt(share), customdata=share, zmin=0,
+            zmax=float(np.sqrt(deepest if alike else share.max())) or 1.0, showscale=False, xgap=0, ygap=0,
             colorscale=[[0, faint(colours[run], 0.0)], [0.5, faint(colours[run], 0.6)], [1, colours[run]]],
             hovertemplate="step %{x}, H ≈ %{y:.2f} nats: %{customdata:.1%} of tokens<extra></extra>",
             **_cell(figure, panel),

@@ -54,6 +54,11 @@ def even_share(completions: list[str], **_: Any) -> list[float]:
     return [sum(w.isdigit() and int(w) % 2 == 0 for w in c.split()) / max(1, len(c.split())) for c in completions]
 
 
+def first_is_even(completions: list[str], **_: Any) -> list[float]:
+    """Right (1.0) or wrong (0.0): whether the first word is an even number."""
+    return [float(bool(c.split()) and c.split()[0].isdigit() and int(c.split()[0]) % 2 == 0) for c in completions]
+
+
 def config(folder: Any, **overrides: Any) -> Any:
     """Four logged steps on the CPU in float32, two mini-batches a rollout batch."""
     from trl import GRPOConfig

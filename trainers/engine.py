@@ -20,7 +20,7 @@ from trl import GRPOTrainer
 from ..probes.probe import NullProbe, Probe
 from ..probes.ranked_head import add_ranked_head
 from ..store.schema import VERDICTS, Verdict
-from .objectives import Objective, ScoredBatch, Surrogate
+from .objectives import Objective, ScoredBatch
 
 _SEAMS = {
     "_compute_loss": ("self", "model", "inputs"),
@@ -52,9 +52,10 @@ class RankedGRPOTrainer(GRPOTrainer):
         self.probe: Probe | NullProbe = NullProbe()
         self._scored_inputs: dict[str, Any] | None = None
         self._ranked_output: Any = None
-        self._local_rewards = torch.empty(0)
+        self._extra: torch.Tensor | None = None
+        self._rewards = torch.empty(0)  # of the rollout batch, every process's
         self._sees_ranks = False
-        if objective is not None:
+        if objective is not None and objective.k:
             add_ranked_head(self.model, k=objective.k, temperature=self.temperature)
             self._see_ranks()
 
@@ -81,20 +82,22 @@ class RankedGRPOTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         rewards_per_func: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        start = self.accelerator.process_index * len(prompts)
-        local = rewards_per_func[start : start + len(prompts)]
-        rewards = (local * self.reward_weights.to(local.device)).nansum(1)
-        self._local_rewards = rewards.masked_fill(local.isnan().all(1), float("nan"))
+        rewards = (rewards_per_func * self.reward_weights.to(rewards_per_func.device)).nansum(1)
+        self._rewards = rewards.masked_fill(rewards_per_func.isnan().all(1), float("nan"))
         return rewards_per_func
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         if not self.model.training:
             return output
-        rewards = self._local_rewards
-        unjudged = rewards.isnan()
-        verdict = torch.where(unjudged, UNJUDGED, torch.where(rewards >= 1, RIGHT, WRONG))
         n = len(inputs)
+        rewards = self._local_rewards(n)
+        verdict = torch.where(rewards.isnan(), UNJUDGED, torch.where(rewards >= 1, RIGHT, WRONG))
+        if self.objective is not None:
+            everyone = self.accelerator.gather(output["advantages"])
+            groups = (self._rewards.view(-1, self.num_generations), everyone.view(-1, self.num_generations))
+            credit = self.objective.group_advantages(*groups)
+            output["advantages"] = credit.flatten()[self.accelerator.process_index * n :][:n]
         per_generation = n * self.accelerator.num_processes
         generation = self._generation()
         first = generation * per_generation + self.accelerator.process_index * n
@@ -103,6 +106,9 @@ class RankedGRPOTrainer(GRPOTrainer):
         if self.probe.active:
             self.probe.responses(self._response_columns(inputs, output, generation))
         return output
+
+    def _local_rewards(self, n: int) -> torch.Tensor:
+        return self._rewards[self.accelerator.process_index * n : (self.accelerator.process_index + 1) * n]
 
     def _generation(self) -> int:
         """Index of the rollout batch being sampled, the same on every rank and after a resume."""
@@ -125,7 +131,7 @@ class RankedGRPOTrainer(GRPOTrainer):
             "response_id": response_id,
             "prompt_id": [str(row.get("prompt_id", "")) for row in inputs],
             "group_id": [r // self.num_generations for r in response_id],
-            "reward": [None if r != r else r for r in self._local_rewards.tolist()],
+            "reward": [None if r != r else r for r in self._local_rewards(len(inputs)).tolist()],
             "verdict": verdicts,
             "advantage": output["advantages"].tolist(),
             "n_tokens": loss_mask.sum(1).tolist(),
@@ -149,11 +155,13 @@ class RankedGRPOTrainer(GRPOTrainer):
                 mask=inputs["loss_mask"],
             ):
                 loss: torch.Tensor = super()._compute_loss(model, inputs)
+            if self._extra is not None:
+                loss = loss + self._normalised(self._extra, inputs)
             if self._ranked_output is not None:
                 self._log_lambda(inputs["loss_mask"])
             return loss
         finally:
-            self._scored_inputs = self._ranked_output = None
+            self._scored_inputs = self._ranked_output = self._extra = None
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         logprob, entropy, aux_loss = super()._get_per_token_logps_and_entropies(*args, **kwargs)
@@ -161,21 +169,44 @@ class RankedGRPOTrainer(GRPOTrainer):
             return logprob, entropy, aux_loss
         inputs = self._scored_inputs
         surrogate = self.objective(self._scored_batch(inputs, logprob, entropy))
-        inputs["advantages"] = surrogate.advantages
-        self._log_surrogate(surrogate, inputs["loss_mask"])
+        inputs["advantages"], self._extra = surrogate.advantages, surrogate.extra
+        if surrogate.forking is not None:
+            self._log_forking(surrogate.forking, inputs["loss_mask"])
         return surrogate.logprob, entropy, aux_loss
 
     def _scored_batch(self, inputs: dict[str, Any], logprob: torch.Tensor, entropy: torch.Tensor) -> ScoredBatch:
-        stats, width = self._ranked_output.stats, logprob.size(1)
+        width = logprob.size(1)
+        top_logprob, rank = logprob.new_empty(0, 0, 0), logprob.new_empty(0, 0)
+        if self._ranked_output is not None:
+            stats = self._ranked_output.stats
+            top_logprob, rank = stats.top_logprob[:, -width:], stats.rank[:, -width:]
         return ScoredBatch(
             logprob=logprob,
+            old_logprob=inputs.get("old_per_token_logps", logprob.detach()),
             entropy=entropy,
-            top_logprob=stats.top_logprob[:, -width:],
-            rank=stats.rank[:, -width:],
+            top_logprob=top_logprob,
+            rank=rank,
             mask=inputs["loss_mask"],
             advantages=inputs["advantages"],
             right=inputs["verdict"] == RIGHT,
+            wrong=inputs["verdict"] == WRONG,
+            step=self.state.global_step + 1,
         )
+
+    def _normalised(self, per_token: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
+        """Sum a per-token loss under the normaliser of `loss_type`, as `GRPOTrainer._compute_loss` does."""
+        mask = inputs["loss_mask"]
+        total, accumulation = (per_token * mask).sum(), self.current_gradient_accumulation_steps
+        if self.loss_type in ("grpo", "sapo"):
+            return ((per_token * mask).sum(-1) / mask.sum(-1).clamp(min=1.0)).mean() / accumulation
+        if self.loss_type == "bnpo":
+            return total / mask.sum().clamp(min=1.0) / accumulation
+        if self.loss_type == "dr_grpo":
+            return total / (per_token.size(0) * self.max_completion_length) / accumulation
+        if self.loss_type == "luspo":
+            return (per_token * mask).sum(-1).mean() / accumulation
+        items = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
+        return total / (items * accumulation / self.args.steps_per_generation)
 
     def _log_lambda(self, mask: torch.Tensor) -> None:
         """Put Λ(1..3) of the micro-batch, all ranks together, among the figures every tracker gets."""
@@ -187,8 +218,8 @@ class RankedGRPOTrainer(GRPOTrainer):
         for k, total in enumerate(sums, 1):
             self._metrics["train"][f"lambda_{k}"].append(total / max(responses, 1.0))
 
-    def _log_surrogate(self, surrogate: Surrogate, mask: torch.Tensor) -> None:
-        counts = torch.stack([surrogate.forking.sum(), mask.sum()]).float()
+    def _log_forking(self, chosen: torch.Tensor, mask: torch.Tensor) -> None:
+        counts = torch.stack([chosen.sum(), mask.sum()]).float()
         forking, total = self.accelerator.reduce(counts, reduction="sum").tolist()
         self._metrics["train"]["forking_fraction"].append(forking / max(total, 1.0))
 

@@ -25,7 +25,11 @@ def _option(default: Any, help: str) -> Any:
 class RunArguments:
     """What to train, by which method, and what to log."""
 
-    method: Literal["simko", "grpo"] = _option("simko", "Training method.")
+    method: str = _option(
+        "simko",
+        "Training method: simko, grpo, psr, nsr, w_reinforce, kl_cov, clip_cov, entropy_adv, entropy_loss, "
+        "forking_tokens, passk_training, pkpo, dr_grpo, dapo, gspo or cispo.",
+    )
     task: Literal["countdown", "gsm8k", "math"] | None = _option(
         None, "What is trained: `countdown` (built in, the default without --dataset), `gsm8k` or `math`."
     )
@@ -40,10 +44,30 @@ class RunArguments:
     )
     probe: bool = _option(False, "Log per-token ranked statistics, roll-ups and pass@k to Parquet in the run's folder.")
     probe_k: int = _option(5, "Ranked candidates logged per token.")
+    probe_tau: float | None = _option(None, "Entropy quantile above which the log calls a token a fork.")
     simko_alpha: float | None = _option(None, "α: weight of the top-K smoothing at forks of right answers.")
     simko_k: int | None = _option(None, "K: ranked candidates that share it.")
     simko_tau: float | None = _option(None, "τ: per-response entropy quantile above which a token is a fork.")
     simko_lambda: float | None = _option(None, "λ: factor on the rank-1 penalty at forks of wrong answers.")
+    simko_half: Literal["both", "positive", "negative"] = _option("both", "Train with one half of SimKO alone.")
+    simko_lambda_on: Literal["advantage", "ratio"] = _option(
+        "advantage", "λ on the advantage (released code) or on the ratio before clipping (paper)."
+    )
+    simko_weighting: Literal["uniform", "softmax"] = _option(
+        "uniform", "Share of the K candidates: equal, or by their probability."
+    )
+    simko_warmup_steps: int = _option(0, "Optimizer steps of plain GRPO before SimKO sets in.")
+    w_reinforce_lambda: float = _option(0.1, "Weight of right answers.")
+    kl_cov_share: float = _option(2e-3, "Share of tokens penalised.")
+    kl_cov_beta: float = _option(1.0, "Weight of the penalty.")
+    clip_cov_share: float = _option(2e-4, "Share of tokens taken out of the loss.")
+    clip_cov_low: float = _option(1.0, "Lower bound of a candidate's covariance.")
+    clip_cov_high: float = _option(5.0, "Upper bound of a candidate's covariance.")
+    entropy_adv_alpha: float = _option(0.4, "Weight of the entropy.")
+    entropy_adv_kappa: float = _option(2.0, "The bonus is at most |A|/κ.")
+    forking_tokens_rho: float = _option(0.2, "Share of tokens trained on.")
+    passk_training_k: int = _option(4, "k of the pass@k that is trained.")
+    pkpo_k: int = _option(4, "k of the max@k that is trained.")
     pass_at_k_steps: int | None = _option(
         None, "Optimizer steps between pass@k evaluations (also before the first and after the last); 0: never."
     )
@@ -56,5 +80,13 @@ class RunArguments:
     )
 
 
-RECIPE_KEYS = ("simko_alpha", "simko_k", "simko_tau", "simko_lambda", "pass_at_k_steps", "pass_at_k_samples")
+RECIPE_KEYS = (
+    "probe_tau",
+    "simko_alpha",
+    "simko_k",
+    "simko_tau",
+    "simko_lambda",
+    "pass_at_k_steps",
+    "pass_at_k_samples",
+)
 """Own options that every recipe must set."""

@@ -1,7 +1,8 @@
 """From a command line and a YAML recipe to options: TRL's `TrlParser`, with its quirks mended.
 
-Later wins: the task's recipe, the resumed run's options, `--config FILE`, flags. Unknown keys are errors that name the
-nearest known one. Quirks mended: `--config=FILE`, prefixes of option names, tracebacks for a missing or malformed file.
+Later wins: the task's recipe, the method's settings, the resumed run's options, `--config FILE`, flags. Unknown keys
+are errors that name the nearest known one. Quirks mended: `--config=FILE`, prefixes of option names, tracebacks for a
+missing or malformed file.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 import yaml
 from trl import GRPOConfig, TrlParser
 
+from .methods import METHODS, check_options
 from .options import RECIPE_KEYS, OptionError, RunArguments
 
 
@@ -162,7 +164,9 @@ def parse(arguments: list[str]) -> tuple[RunArguments, SimkoConfig]:
     if task not in available:
         raise OptionError(f"unknown --task {task}; choose from {', '.join(sorted(available))}")
     method = _peek(arguments, "method", *layers) or "simko"
-    defaults = {"task": task, "run_name": _default_run_name(task, method), "report_to": "none", **recipe(task)}
+    check_options(method, [*flags, *(key for layer in layers for key in layer)])
+    defaults = {"task": task, "run_name": _default_run_name(task, method), "report_to": "none"}
+    defaults |= {**recipe(task), **METHODS[method].config}
     if not torch.accelerator.is_available():
         defaults["use_cpu"] = True  # bf16, TRL's default, is refused without a GPU unless the CPU is asked for
     for layer in [defaults, *layers]:

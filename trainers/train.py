@@ -25,7 +25,7 @@ from .callbacks import EndStep, PassAtK
 from .engine import RankedGRPOTrainer
 from .evaluation import evaluate
 from .loading import load_model
-from .objectives import Objective, SimKO
+from .methods import check_group, hyperparameters, objective_of
 from .options import OptionError, RunArguments
 from .parsing import SimkoConfig, as_options
 from .progress import Progress, replace_progress
@@ -51,6 +51,7 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
     _quiet(config)
     model, tokenizer = load_model(run.model, **(config.model_init_kwargs or {}))
     _check_ranks(run, model)
+    check_group(run, int(config.num_generations or 0))
     task = task_for(run.task or "countdown", dataset=run.dataset, eval_dataset=run.eval_dataset, tokenizer=tokenizer)
     _check_evaluation(run, task)
     if torch.get_num_threads() > 1 and model.num_parameters() < 2_000_000 and not torch.cuda.is_available():
@@ -81,22 +82,6 @@ def _agree_on_folder(config: SimkoConfig) -> None:
         from accelerate.utils import broadcast_object_list
 
         config.run_name, config.output_dir = broadcast_object_list([config.run_name, config.output_dir])
-
-
-def objective_of(run: RunArguments) -> Objective | None:
-    """The objective of `--method`; None is TRL's own GRPO.
-
-    Raises:
-        OptionError: a hyper-parameter is outside its range.
-    """
-    if run.method == "grpo":
-        return None
-    assert run.simko_alpha is not None and run.simko_k is not None
-    assert run.simko_tau is not None and run.simko_lambda is not None
-    try:
-        return SimKO(alpha=run.simko_alpha, k=run.simko_k, tau=run.simko_tau, penalty=run.simko_lambda)
-    except ValueError as error:
-        raise OptionError(str(error)) from error
 
 
 def _check_ranks(run: RunArguments, model: Any) -> None:
@@ -140,13 +125,12 @@ def _attach_probe(
 ) -> Probe | NullProbe:
     if not run.probe:
         return NullProbe()
-    assert run.simko_tau is not None
     return Probe.attach(
         trainer.model,
         run_dir,
         k=run.probe_k,
         temperature=config.temperature,
-        tau=run.simko_tau,
+        tau=0.8 if run.probe_tau is None else run.probe_tau,
         tokenizer=trainer.processing_class,
         info=_description(run, config, task),
         resume=run.resume is not None,
@@ -156,13 +140,13 @@ def _attach_probe(
 
 def _description(run: RunArguments, config: SimkoConfig, task: Task) -> dict[str, Any]:
     """What `run.json` says about the run, beside what the probe itself knows."""
-    hyperparameters = {key: value for key, value in vars(run).items() if key.startswith(f"{run.method}_")}
+    settings = hyperparameters(run)
     for name in ("learning_rate", "loss_type", "num_generations", "num_iterations", "epsilon", "beta", "seed"):
-        hyperparameters[name] = getattr(config, name)
+        settings[name] = getattr(config, name)
     model = run.model or "countdown-base"
     return {
         "method": run.method,
-        "hyperparameters": hyperparameters,
+        "hyperparameters": settings,
         "model": model,
         "tokenizer": model,
         "task": task.name,

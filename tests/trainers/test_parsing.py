@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from simko.cli.train import short_help
 from simko.store.errors import SimkoError
+from simko.trainers.methods import METHODS
 from simko.trainers.parsing import as_options, parse
 
 
@@ -35,6 +37,19 @@ def test_later_layers_win_and_dashes_are_underscores(tmp_path):
         assert config.output_dir == "runs/named"
 
 
+def test_a_methods_own_settings_are_defaults():
+    _, config = parse(["--method", "gspo"])
+    assert (config.importance_sampling_level, config.epsilon, config.epsilon_high) == ("sequence", 3e-4, 4e-4)
+    _, config = parse(["--method", "gspo", "--epsilon", "0.1"])
+    assert (config.epsilon, config.epsilon_high) == (0.1, 4e-4)
+    assert parse(["--method", "entropy_loss"])[1].entropy_coef == 0.01
+    assert parse(["--method", "dr_grpo"])[1].scale_rewards == "none"
+
+
+def test_the_help_names_every_method():
+    assert all(name in short_help() for name in METHODS)
+
+
 def test_output_dir_is_the_runs_folder():
     assert parse(["--output_dir", "elsewhere/x", "--run_name", "n"])[1].output_dir == "elsewhere/x"
 
@@ -42,9 +57,11 @@ def test_output_dir_is_the_runs_folder():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--simko_alfa", "0.1"], "did you mean simko_alpha"),
+        (["--simko_alpa", "0.1"], "did you mean simko_alpha"),
         (["--max_step", "3"], "did you mean max_steps"),
-        (["--method", "ppo"], "invalid choice"),
+        (["--method", "ppo"], "unknown --method ppo; choose from grpo, simko"),
+        (["--method", "grpo", "--simko_alpha", "0.2"], "--simko_alpha belongs to --method simko, this run's is grpo"),
+        (["--method", "nsr", "--kl_cov_beta=2"], "--kl_cov_beta belongs to --method kl_cov"),
         (["--learning_rate", "fast"], "learning_rate"),
         (["--task", "chess"], "choose from countdown, gsm8k, math"),
         (["--model", "org/model"], "need a --task"),
