@@ -10,6 +10,7 @@ from .errors import HeadMismatch, ProbeCannotSee, TooManyCandidates
 from .forking import forking_mask
 from .probe import NullProbe, Probe
 from .ranked_head import RankedHead, RankedOutput, add_ranked_head
+from .scope import Scope, TokenCredit
 from .statistics import RowStats, TokenStats, ranked_statistics
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "RankedHead",
     "RankedOutput",
     "RowStats",
+    "Scope",
+    "TokenCredit",
     "TokenStats",
     "TooManyCandidates",
     "add_ranked_head",

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
+from .scope import Scope
+
 
 class NullProbe:
     """A probe that does nothing: what stands where none was asked for."""
@@ -16,9 +18,12 @@ class NullProbe:
     recorder = None
 
     @contextmanager
-    def batch(self, **_: Any) -> Iterator[None]:
+    def batch(self, **_: Any) -> Iterator[Scope]:
         """Nothing."""
-        yield
+        yield Scope()
+
+    def rescored(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
 
     def responses(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Nothing."""

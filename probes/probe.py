@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import atexit
 import copy
-import threading
+import functools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,15 +26,15 @@ from typing import Any, Self
 
 import torch
 
-from .capture import capture, check_visible, inputs_of
+from .attachment import attach_to
+from .capture import capture, inputs_of
 from .clock import StepClock
-from .handover import deferred_batch
-from .models import causal_lm, unwrap
+from .handover import Mailbox, deferred_batch, deferred_shift
 from .null import NullProbe
-from .ranked_head import RankedHead, add_ranked_head, has_ranked_head
-from .rows import RESPONSE_FIELDS, Scope
-from .run_folder import open_run
-from .trl_head import trl_fused_head
+from .ranked_head import RankedHead
+from .rows import RESPONSE_FIELDS
+from .scope import Scope
+from .statistics import TokenStats
 
 __all__ = ["NullProbe", "Probe"]
 
@@ -75,8 +75,7 @@ class Probe:
         self._seen = False  # … or ever
         self._named = 0
         self._open = True
-        self._responses: list[dict[str, Sequence[Any]]] = []
-        self._lock = threading.Lock()
+        self._own_responses = Mailbox()
         # Not to be traced: the counters here would make torch.compile compile anew at each step.
         self._hook = model.register_forward_hook(torch.compiler.disable(self._forward), with_kwargs=True)
         self._clock = StepClock(model, self._optimizer_stepped, lambda: self._scored)
@@ -118,43 +117,29 @@ class Probe:
             ProbeCannotSee, HeadMismatch: the distributions cannot be seen; the message says what to change.
             RunExists, RunUnwritable, SchemaTooNew, RunBusy: about the run folder.
         """
-        if not 0 <= tau <= 1:
-            raise ValueError(f"tau is a quantile level in [0, 1], not {tau}")
-        outer, base = unwrap(model), causal_lm(model)
-        head: RankedHead | None = None
-        if trl_fused_head(base) is not None or has_ranked_head(base):
-            head = add_ranked_head(base, k=k, temperature=temperature, verify=verify)
-            temperature = head.temperature
-        else:
-            check_visible(outer, k, run=verify)
-        temperature = 1.0 if temperature is None else float(temperature)
-        try:
-            opened = open_run(
-                Path(run_dir),
-                base,
-                k=k,
-                temperature=temperature,
-                tau=tau,
-                tokenizer=tokenizer,
-                info=info or {},
-                recorder=recorder,
-                resume=resume,
-                start_step=start_step,
-            )
-        except BaseException:
-            if head is not None:
-                head.remove()
-            raise
-        return cls(
-            outer,
-            opened.recorder,
+        place = attach_to(
+            model,
+            Path(run_dir),
             k=k,
             temperature=temperature,
             tau=tau,
             tokenizer=tokenizer,
+            info=info or {},
+            recorder=recorder,
+            resume=resume,
             start_step=start_step,
-            head=head,
-            worker=(opened.rank, opened.world_size),
+            verify=verify,
+        )
+        return cls(
+            place.model,
+            place.opened.recorder,
+            k=k,
+            temperature=place.temperature,
+            tau=tau,
+            tokenizer=tokenizer,
+            start_step=start_step,
+            head=place.head,
+            worker=(place.opened.rank, place.opened.world_size),
         )
 
     @property
@@ -171,8 +156,10 @@ class Probe:
         verdicts: Any = None,
         mask: torch.Tensor | None = None,
         **about: Sequence[Any],
-    ) -> Iterator[None]:
+    ) -> Iterator[Scope]:
         """Say what the forwards inside the block mean; each takes as many of the entries as it has rows, in turn.
+
+        They are logged when the block ends; until then `credit` of the scope given can say what the loss does.
 
         Args:
             step: optimizer step whose loss scores them; None counts optimizer steps.
@@ -188,11 +175,24 @@ class Probe:
             raise TypeError(f"batch() takes no {', '.join(sorted(unknown))}; known are {', '.join(RESPONSE_FIELDS)}")
         self._scopes_only = True
         outer = self._scope
-        self._scope = Scope(step, response_ids, verdicts, mask, {RESPONSE_FIELDS[n]: v for n, v in about.items()})
+        scope = Scope(step, response_ids, verdicts, mask, {RESPONSE_FIELDS[n]: v for n, v in about.items()})
+        self._scope = scope
         try:
-            yield
+            yield scope
         finally:
             self._scope = outer
+            self._guarded(self._release, scope)
+
+    def rescored(self, before: TokenStats, after: TokenStats, *, verdicts: torch.Tensor, mask: torch.Tensor) -> None:
+        """Log how the distributions of the open step's tokens have changed; before `end_step`.
+
+        Args:
+            before, after: (B, T) statistics of the same tokens, as scored by the loss and after the optimizer's step.
+            verdicts: (B,) indices in `VERDICTS`.
+            mask: (B, T) tokens that count.
+        """
+        if self.active:
+            self._guarded(self._put_shift, before, after, verdicts, mask)
 
     def responses(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write rows of `responses` (columns of the schema without attempt and worker)."""
@@ -276,12 +276,15 @@ class Probe:
         inputs = inputs_of(module, args, kwargs)
         stats = capture(output, inputs, self._k, self._temperature)
         count = stats.mask.size(0)
-        scope = self._scope or Scope(None, None, None, None)
-        said, mask = scope.take(count)
+        scope = self._scope or Scope()
+        said, mask, rows = scope.take(count)
         if mask is not None:
             stats = stats.last(mask.size(1))
             stats = stats._replace(mask=stats.mask & mask.to(stats.mask.device).bool())
-        self._reach(self.step if scope.step is None else int(scope.step))
+        step = self.step if scope.step is None else int(scope.step)
+        if step != self.step and self._scored:
+            self._end_step(None)
+        self.step = step
 
         named = "response_id" not in said
         if named:
@@ -289,23 +292,29 @@ class Probe:
             self._named += count
             said["response_id"] = [i * self._world_size + self._rank for i in range(first, first + count)]
         self._scored = self._seen = True
-        self.recorder.put(
-            deferred_batch(
-                stats,
-                said,
-                inputs,
-                step=self.step,
-                tau=self._tau,
-                own_mask=mask is None,
-                tokenizer=self._tokenizer,
-                keep_responses=self._keep_responses if named else None,
-            )
+        make = functools.partial(
+            deferred_batch,
+            stats,
+            said,
+            inputs,
+            step=self.step,
+            tau=self._tau,
+            own_mask=mask is None,
+            tokenizer=self._tokenizer,
+            keep_responses=self._own_responses.leave if named else None,
         )
+        scope.hold(make, rows, stats.mask.size(1))
+        if self._scope is None:
+            self._release(scope)
 
-    def _keep_responses(self, columns: dict[str, Sequence[Any]]) -> None:
-        # From the recorder's thread, which must not wait for room in its own queue: written at the end of a step.
-        with self._lock:
-            self._responses.append(columns)
+    def _release(self, scope: Scope) -> None:
+        for batch in scope.release():
+            self.recorder.put(batch)
+
+    def _put_shift(self, before: TokenStats, after: TokenStats, verdicts: torch.Tensor, mask: torch.Tensor) -> None:
+        width = mask.size(1)
+        before, after = before.detach().last(width), after.detach().last(width)
+        self.recorder.put_shift(deferred_shift(before, after, verdicts, mask, tau=self._tau))
 
     def _optimizer_stepped(self) -> None:
         if not self.active:
@@ -323,25 +332,19 @@ class Probe:
                 stacklevel=2,
             )
 
-    def _reach(self, step: int) -> None:
-        """Go on to `step`; a step still open before it is closed."""
-        if step != self.step and self._scored:
-            self._end_step(None)
-        self.step = step
-
     def _end_step(self, step: int | None) -> None:
         if step is None:
             if not self._scored:
                 return
             step = self.step
+        if self._scope is not None:
+            self._release(self._scope)
         self.recorder.end_step(step)
         self.step, self._scored = step + 1, False
         self._write_responses()
 
     def _write_responses(self) -> None:
-        with self._lock:
-            ready, self._responses = self._responses, []
-        for columns in ready:
+        for columns in self._own_responses.collect():
             self.recorder.put_responses(columns)
 
     def _finish(self, status: str) -> None:

@@ -1,6 +1,6 @@
 """From the arrays of a scored micro-batch to what the store takes: a `TokenBatch` and the rows of `responses`.
 
-`Scope` is used on the training thread, the functions on the recorder's, on NumPy arrays.
+Everything here runs on the recorder's thread, on NumPy arrays.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
-from ..store.batch import Array, TokenBatch
+from ..store.batch import Array, Credit, TokenBatch
 from ..store.schema import VERDICTS
 
 RESPONSE_FIELDS = {
@@ -26,6 +25,8 @@ RESPONSE_FIELDS = {
     "completions": "completion",
 }
 """What `Probe.batch` takes about responses, and the column of `responses` it goes to."""
+CREDIT_FIELDS = ("weight", "ratio", "smoothing", "entropy_weight", "collision_logprob")
+"""Arrays (B, T) of a `Credit`."""
 
 
 @dataclass
@@ -37,36 +38,14 @@ class Rows:
         response_id: (B,) ids, or None where the probe names the responses (it then writes their rows as well).
         verdict: (B,) codes or names of `VERDICTS`, or None for unjudged.
         about: further columns of `responses`, under their column names.
+        smoothing: how the target's smoothing is shared: `smoothing_k` and `smoothing_weighting` of `Credit`.
     """
 
     step: int
     response_id: Any = None
     verdict: Any = None
     about: dict[str, Sequence[Any]] = field(default_factory=dict)
-
-
-@dataclass
-class Scope:
-    """What `Probe.batch` said about the coming forwards; `offset` counts the rows already used."""
-
-    step: int | None
-    response_ids: Any
-    verdicts: Any
-    mask: torch.Tensor | None
-    about: dict[str, Sequence[Any]] = field(default_factory=dict)
-    offset: int = 0
-
-    def take(self, count: int) -> tuple[dict[str, Any], torch.Tensor | None]:
-        """The next `count` rows: what is said of each, and their mask."""
-        rows = slice(self.offset, self.offset + count)
-        self.offset += count
-        said = {"response_id": self.response_ids, "verdict": self.verdicts, **self.about}
-        taken = {name: values[rows] for name, values in said.items() if values is not None}
-        mask = None if self.mask is None else self.mask[rows]
-        for name, values in (*taken.items(), ("mask", mask)):
-            if values is not None and len(values) != count:
-                raise ValueError(f"probe.batch: {name} has no entry for some of the {count} rows of the forward")
-        return taken, mask
+    smoothing: dict[str, Any] = field(default_factory=dict)
 
 
 def token_batch(rows: Rows, arrays: dict[str, Array], own_mask: bool) -> TokenBatch:
@@ -79,14 +58,17 @@ def token_batch(rows: Rows, arrays: dict[str, Array], own_mask: bool) -> TokenBa
         own_mask: the mask was found by the probe, so that a response starts at its first scored position; a mask given
             by the trainer starts at the response's first column.
     """
+    credit = [name for name in arrays if name in CREDIT_FIELDS]
     names = ("token_id", "logprob", "rank", "entropy", "collision", "forking", "top_logprob", "top_id")
-    fields = {name: arrays[name] for name in ("mask", *names)}
+    fields = {name: arrays[name] for name in ("mask", *names, *credit)}
     if own_mask:
         fields = left_align(fields)
+    given: dict[str, Any] = {name: fields.pop(name) for name in credit}
     return TokenBatch(
         step=rows.step,
         response_id=np.asarray(rows.response_id, dtype=np.int64),
         verdict=_codes(rows.verdict, len(fields["mask"])),
+        credit=Credit(**given, **rows.smoothing) if given else None,
         **fields,
     )
 

@@ -9,6 +9,7 @@ Definitions, with x the transformed logits (`LogitTransform`) and p = softmax(x)
     logsumexp     log Σ_v exp x_v
     rank          1 + #{v: x_v > x_y}
     collision     Σ_v p_v²
+    collision_logprob  Σ_v p_v² log p_v
     top_logprob   log p of the K largest logits, in descending order
     top_id        their vocabulary ids; equal logits are ordered by id, lowest first
 
@@ -45,6 +46,7 @@ class TokenStats(NamedTuple):
         logsumexp: (B, T) log-normaliser of the (scaled, tempered) logits.
         rank: (B, T) int64 rank of the scored token, from 1.
         collision: (B, T) Σ_v p_v².
+        collision_logprob: (B, T) Σ_v p_v² log p_v.
         top_logprob: (B, T, K) log-probabilities of rank 1..K. Carries gradient.
         top_id: (B, T, K) int64 their vocabulary ids.
         mask: (B, T) bool, the scored positions.
@@ -56,6 +58,7 @@ class TokenStats(NamedTuple):
     logsumexp: torch.Tensor
     rank: torch.Tensor
     collision: torch.Tensor
+    collision_logprob: torch.Tensor
     top_logprob: torch.Tensor
     top_id: torch.Tensor
     mask: torch.Tensor
@@ -81,6 +84,7 @@ class RowStats(NamedTuple):
     logsumexp: torch.Tensor
     rank: torch.Tensor
     collision: torch.Tensor
+    collision_logprob: torch.Tensor
     top_logprob: torch.Tensor
     top_id: torch.Tensor
 
@@ -166,13 +170,21 @@ class _RankedStatistics(torch.autograd.Function):
         stats = _forward(logits, labels, k, transform) if known is None else known.detach()
         ctx.save_for_backward(logits, labels, stats.entropy, stats.logsumexp, stats.top_id)
         ctx.transform = transform
-        ctx.mark_non_differentiable(stats.logsumexp, stats.rank, stats.collision, stats.top_id)
+        ctx.mark_non_differentiable(stats.logsumexp, stats.rank, stats.collision, stats.collision_logprob, stats.top_id)
         return tuple(stats)
 
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: Any, grad_logprob: Any, grad_entropy: Any, _lse: Any, _rank: Any, _collision: Any, grad_top: Any, _ids: Any
+        ctx: Any,
+        grad_logprob: Any,
+        grad_entropy: Any,
+        _lse: Any,
+        _rank: Any,
+        _collision: Any,
+        _collision_logprob: Any,
+        grad_top: Any,
+        _ids: Any,
     ) -> tuple[torch.Tensor | None, ...]:
         logits, labels, entropy, logsumexp, top_id = ctx.saved_tensors
         if grad_logprob is None and grad_entropy is None and grad_top is None:
@@ -214,7 +226,8 @@ def _forward_block(x: torch.Tensor, labels: torch.Tensor, k: int) -> RowStats:
     collision = torch.linalg.vecdot(p, p)
     # Σ p·x from x - max: with logits of a few hundred the plain sum loses three digits
     below = (x - largest).clamp_(min=_NO_PROBABILITY)
-    entropy = (log_sum.squeeze(1) - p.mul_(below).sum(-1)).clamp_(min=0)
+    weighted = below.mul_(p)
+    entropy = (log_sum.squeeze(1) - weighted.sum(-1)).clamp_(min=0)
     sampled = x.gather(1, labels.unsqueeze(1))
     return RowStats(
         logprob=(sampled - largest - log_sum).squeeze(1),
@@ -222,6 +235,7 @@ def _forward_block(x: torch.Tensor, labels: torch.Tensor, k: int) -> RowStats:
         logsumexp=(largest + log_sum).squeeze(1),
         rank=_rank(x, sampled, top_value),
         collision=collision,
+        collision_logprob=torch.linalg.vecdot(p, weighted) - log_sum.squeeze(1) * collision,
         top_logprob=top_value - largest - log_sum,
         top_id=top_id,
     )

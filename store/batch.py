@@ -18,6 +18,50 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
+class Credit:
+    """What the loss does at each token: it moves the logits x along w(ẽ - p) + h·∂H/∂x (see `docs/metrics.md`).
+
+    The target is ẽ = (1 - s)·e_y + s·Σ_k share_k e_{v_k} with the share of the top `smoothing_k` candidates equal
+    (`uniform`) or by their probability (`softmax`).
+
+    Attributes:
+        weight: (B, T) w, in units in which the loss's own normaliser is 1: Aγ for a policy-gradient loss, 0 where
+            clipped.
+        ratio: (B, T) γ.
+        smoothing: (B, T) s.
+        entropy_weight: (B, T) h, or None where the loss has no entropy term.
+        collision_logprob: (B, T) Σ_v p_v² log p_v; needed with `entropy_weight` alone.
+        smoothing_k: how many candidates share s.
+        smoothing_weighting: `uniform` or `softmax`.
+    """
+
+    weight: Array
+    ratio: Array
+    smoothing: Array
+    entropy_weight: Array | None = None
+    collision_logprob: Array | None = None
+    smoothing_k: int = 0
+    smoothing_weighting: str = "uniform"
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How log p(rank k) of some tokens changed by an optimizer step, measured by scoring them again.
+
+    Attributes:
+        verdict: (B,) int8, index into `schema.VERDICTS`.
+        mask: (B, T) bool, tokens that count in the loss.
+        forking: (B, T) bool, under the distributions before the step.
+        shift: (B, T, K) after minus before.
+    """
+
+    verdict: Array
+    mask: Array
+    forking: Array
+    shift: Array
+
+
+@dataclass(frozen=True)
 class TokenBatch:
     """The statistics of one scored micro-batch.
 
@@ -35,6 +79,7 @@ class TokenBatch:
         top_logprob: (B, T, K) log-probability of rank 1..K.
         top_id: (B, T, K) int, their vocabulary ids.
         log_rows: (B,) bool or None: responses whose token rows are written (None: all). Rollups count every response.
+        credit: what the loss does at each token, or None where no loss was seen.
     """
 
     step: int
@@ -50,6 +95,7 @@ class TokenBatch:
     top_logprob: Array
     top_id: Array
     log_rows: Array | None = None
+    credit: Credit | None = None
 
 
 def verdict_codes(verdicts: list[Verdict]) -> npt.NDArray[np.int8]:

@@ -28,7 +28,18 @@ from .manifest import Manifest, read_manifest
 from .run import VOCABULARY_FILE, find_runs, read_run
 from .schema import COLUMNS, TABLES, TableName, arrow_schema, expand
 
-VIEWS = ("tokens", "responses", "rollups", "evals", "lambda_k", "pass_at_k", "concentration", "runs")
+VIEWS = (
+    "tokens",
+    "responses",
+    "rollups",
+    "evals",
+    "lambda_k",
+    "pass_at_k",
+    "concentration",
+    "push",
+    "token_push",
+    "runs",
+)
 """The views, in the order they are made, after `attempt_spans` that they share; each is a file in `sql/`."""
 
 ATTEMPTS = pa.schema(
@@ -46,6 +57,7 @@ ATTEMPTS = pa.schema(
 )
 RUN_INFO = pa.schema(
     [(name, pa.string()) for name in ("run", "path", "created", "method", "model", "task", "dataset", "forking_rule")]
+    + [("smoothing_k", pa.int32()), ("smoothing_weighting", pa.string())]
     + [("probe_k", pa.int32()), ("temperature", pa.float64()), ("schema_version", pa.int32())]
 )
 VOCABULARY = pa.schema([("run", pa.string()), ("token_id", pa.int32()), ("text", pa.string())])
@@ -161,7 +173,7 @@ def load_runs(folder: str | Path | Sequence[str | Path]) -> tuple[list[Run], lis
 
 def largest_k(runs: Iterable[Run]) -> int:
     """The largest K logged by any of the runs (at least 3, so that Λ(1..3) can always be asked for)."""
-    logged = [_number(_probe(run).get("k")) for run in runs]
+    logged = [_number(_entries(run, "probe").get("k")) for run in runs]
     logged += [attempt.k for run in runs for attempt in run.manifest.attempts]
     return int(max([3, *(k for k in logged if k and k <= _MOST_RANKS)]))
 
@@ -172,13 +184,16 @@ def small_tables(runs: Iterable[Run]) -> dict[str, pa.Table]:
     infos: list[dict[str, Any]] = []
     for run in runs:
         attempts += [{"run": run.name, **vars(attempt)} for attempt in run.manifest.attempts]
-        probe, k = _probe(run), _number(_probe(run).get("k"))
+        probe, k = _entries(run, "probe"), _number(_entries(run, "probe").get("k"))
+        smoothing = _entries(run, "smoothing")
         infos.append(
             {
                 "run": run.name,
                 "path": str(run.path),
                 **{key: _text(run.info.get(key)) for key in ("created", "method", "model", "task", "dataset")},
                 "forking_rule": _text(probe.get("forking")),
+                "smoothing_k": int(_number(smoothing.get("k")) or 0),
+                "smoothing_weighting": _text(smoothing.get("weighting", "uniform")),
                 "probe_k": None if k is None else int(k),
                 "temperature": _number(probe.get("temperature")),
                 "schema_version": int(run.info["schema_version"]),
@@ -190,10 +205,10 @@ def small_tables(runs: Iterable[Run]) -> dict[str, pa.Table]:
     }
 
 
-def _probe(run: Run) -> dict[str, Any]:
-    """The entries of `run.json` about the probe; empty where it was edited into something else."""
-    probe = run.info.get("probe")
-    return probe if isinstance(probe, dict) else {}
+def _entries(run: Run, name: str) -> dict[str, Any]:
+    """The entries of `run.json` under a name; empty where it was edited into something else."""
+    entries = run.info.get(name)
+    return entries if isinstance(entries, dict) else {}
 
 
 def _number(value: Any) -> float | None:

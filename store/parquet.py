@@ -61,11 +61,19 @@ def token_table(batch: TokenBatch, *, k: int, attempt: int, worker: int) -> pa.T
         "collision": batch.collision[mask],
         "forking": batch.forking[mask],
     }
+    if (credit := batch.credit) is not None:
+        columns |= {"ratio": credit.ratio[mask], "weight": credit.weight[mask], "smoothing": credit.smoothing[mask]}
+        if credit.entropy_weight is not None and credit.collision_logprob is not None:
+            columns["entropy_weight"] = credit.entropy_weight[mask]
+            columns["collision_logprob"] = credit.collision_logprob[mask]
     logp, ids = batch.top_logprob[mask], batch.top_id[mask]
     columns |= {f"logp_{rank}": logp[:, rank - 1] for rank in range(1, k + 1)}
     columns |= {f"id_{rank}": ids[:, rank - 1] for rank in range(1, k + 1)}
     schema = arrow_schema("tokens", k)
     arrays = [
-        pa.array(np.ascontiguousarray(columns[field.name]), from_pandas=False).cast(field.type) for field in schema
+        pa.array(np.ascontiguousarray(columns[field.name]), from_pandas=False).cast(field.type)
+        if field.name in columns
+        else pa.nulls(n, field.type)
+        for field in schema
     ]
     return pa.Table.from_arrays(arrays, schema=schema)

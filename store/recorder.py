@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
-from .batch import TokenBatch
+from .batch import Shift, TokenBatch
 from .manifest_writer import ManifestWriter
 from .parquet import token_table, write_part
 from .rollup import Rollup
@@ -127,6 +127,10 @@ class Recorder:
         else:
             self.cost.dropped += 1
 
+    def put_shift(self, shift: Shift | Callable[[], Shift]) -> None:
+        """Take what scoring a micro-batch of the open step again has shown; it goes into the step's roll-up."""
+        self._enqueue(_Job(lambda: self._rollup.add_shift(shift if isinstance(shift, Shift) else shift())))
+
     def put_responses(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Take rows of `responses`: its columns without attempt and worker.
 
@@ -223,7 +227,8 @@ class Recorder:
     def _end_step(self, step: int) -> None:
         rows = self._rollup.rows(step)
         self._rollup = Rollup(self.k)
-        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns = {name: [row.get(name) for row in rows] for name in names}
         self._pending["rollups"].append(self._table("rollups", columns))
         due = time.monotonic() - self._flushed >= self._flush_seconds
         if due or self._rows_waiting >= self._flush_rows:

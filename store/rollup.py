@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .batch import Array, TokenBatch
+from .batch import Array, Shift, TokenBatch
+from .push import push_on_ranks
 from .schema import ENTROPY_BIN_WIDTH, ENTROPY_BINS, VERDICTS
 
 
@@ -28,6 +29,7 @@ class Rollup:
         collision = batch.collision.astype(np.float64)
         finite = np.isfinite(logprob) & np.isfinite(entropy) & np.isfinite(collision) & np.isfinite(top).all(-1)
         counted = batch.mask & finite
+        push = push_on_ranks(batch, self._k)
         for code in np.unique(batch.verdict):
             rows = batch.verdict == code
             mask = counted[rows]
@@ -42,6 +44,25 @@ class Rollup:
                 np.where(mask, collision[rows], 0.0),
                 np.where(mask[..., None], top[rows], 0.0),
             )
+            forked = (batch.forking[rows] & mask)[..., None]
+            self._add_ranked(int(code), "push", None if push is None else push[rows], mask[..., None], forked)
+
+    def add_shift(self, shift: Shift) -> None:
+        """Count a micro-batch that was scored again after its step."""
+        for code in np.unique(shift.verdict):
+            rows = shift.verdict == code
+            counted = shift.mask[rows] & np.isfinite(shift.shift[rows]).all(-1)
+            self._into(self._sums.setdefault(int(code), {}), n_rescored=int(counted.sum()))
+            forked = (shift.forking[rows] & counted)[..., None]
+            self._add_ranked(int(code), "shift", shift.shift[rows][..., : self._k], counted[..., None], forked)
+
+    def _add_ranked(self, code: int, name: str, values: Array | None, counted: Array, forked: Array) -> None:
+        """Add (B, T, K) values to `sum_<name>` and `forking_sum_<name>`; None makes the sums unknown (NaN)."""
+        if values is None:
+            values = np.full((*counted.shape[:2], self._k), np.nan)
+        sums = {f"sum_{name}": counted, f"forking_sum_{name}": forked}
+        terms = {key: np.where(where, values, 0.0).sum((0, 1), np.float64) for key, where in sums.items()}
+        self._into(self._sums.setdefault(code, {}), **terms)
 
     def _add(
         self,

@@ -18,8 +18,11 @@ from typing import Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
-"""Written to `run.json`. Readers open this version and older ones; a newer one is refused by name."""
+SCHEMA_VERSION = 2
+"""Written to `run.json`. Readers open this version and older ones; a newer one is refused by name.
+
+Version 2 added what the push needs: five columns of `tokens`, five of `rollups`. In runs of version 1 they are NULL.
+"""
 
 Verdict = Literal["right", "wrong", "unjudged"]
 VERDICTS: tuple[Verdict, ...] = ("right", "wrong", "unjudged")
@@ -78,6 +81,13 @@ TOKENS: tuple[Column, ...] = (
     Column(
         "forking", pa.bool_(), "Whether the run's forking rule (`run.json`) calls this a forking (high-entropy) token."
     ),
+    Column(
+        "ratio", pa.float32(), "Probability ratio γ = π(y)/π_old(y) of the sampled token; NULL if no loss was seen."
+    ),
+    Column("weight", pa.float32(), "w: the loss moves the logits along w(ẽ - p): Aγ, 0 where clipped. NULL as ratio."),
+    _key("smoothing", pa.float32(), "Part of the target ẽ that lies on the top candidates, not on the sampled token."),
+    _key("entropy_weight", pa.float32(), "h: the loss also moves the logits along h·∂H/∂x (entropy bonus); else NULL."),
+    Column("collision_logprob", pa.float32(), "Σ_v p_v² log p_v, logged where h is; else NULL."),
     _ranked("logp", pa.float32(), "Log-probability of the rank-k candidate."),
     _ranked("id", pa.int32(), "Vocabulary id of the rank-k candidate; ties go to the lowest id."),
 )
@@ -123,6 +133,11 @@ ROLLUPS: tuple[Column, ...] = (
         pa.float64(),
         "Σ over responses of the response's mean log p(rank k); ÷ n_responses it is Λ(k).",
     ),
+    _ranked("sum_push", pa.float64(), "Σ over tokens of push_k; NULL where no loss was seen."),
+    _ranked("forking_sum_push", pa.float64(), "Σ over forking tokens of push_k."),
+    Column("n_rescored", pa.int64(), "Tokens scored again after the step; NULL where that was not asked for."),
+    _ranked("sum_shift", pa.float64(), "Σ over rescored tokens of the change of log p(rank k) by the step."),
+    _ranked("forking_sum_shift", pa.float64(), "Σ over rescored forking tokens of that change."),
     Column(
         "entropy_histogram",
         pa.list_(pa.int64()),

@@ -19,8 +19,11 @@ from trl import GRPOTrainer
 
 from ..probes.probe import NullProbe, Probe
 from ..probes.ranked_head import add_ranked_head
+from ..probes.statistics import TokenStats
 from ..store.schema import VERDICTS, Verdict
+from .credit import token_credit
 from .objectives import Objective, ScoredBatch
+from .rescoring import Rescoring
 
 _SEAMS = {
     "_compute_loss": ("self", "model", "inputs"),
@@ -30,6 +33,13 @@ _SEAMS = {
 for _name, _expected in _SEAMS.items():
     if tuple(inspect.signature(getattr(GRPOTrainer, _name)).parameters) != _expected:
         raise ImportError(f"GRPOTrainer.{_name} has changed its signature; this version of simko needs trl>=1.16,<1.17")
+
+_TEXT_INPUTS = {"self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"}
+_IMAGE_INPUTS = [
+    name
+    for name in inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
+    if name not in _TEXT_INPUTS and not name.startswith("compute_")
+]
 
 RIGHT, WRONG, UNJUDGED = (VERDICTS.index(v) for v in ("right", "wrong", "unjudged"))
 
@@ -53,8 +63,10 @@ class RankedGRPOTrainer(GRPOTrainer):
         self._scored_inputs: dict[str, Any] | None = None
         self._ranked_output: Any = None
         self._extra: torch.Tensor | None = None
+        self._scored: ScoredBatch | None = None  # what the loss of the micro-batch is made from
         self._rewards = torch.empty(0)  # of the rollout batch, every process's
         self._sees_ranks = False
+        self.rescoring: Rescoring | None = None
         if objective is not None and objective.k:
             add_ranked_head(self.model, k=objective.k, temperature=self.temperature)
             self._see_ranks()
@@ -64,6 +76,26 @@ class RankedGRPOTrainer(GRPOTrainer):
         self.probe = probe
         if probe.active:
             self._see_ranks()
+
+    def rescore(self, every: int) -> None:
+        """Score the micro-batches of every n-th optimizer step again after it, for an attached probe to log."""
+        if self.probe.active:
+            self.rescoring = Rescoring(self, every)
+            self.add_callback(self.rescoring)
+
+    def score(self, model: Any, inputs: dict[str, Any]) -> TokenStats:
+        """The ranked statistics of a micro-batch under the present parameters."""
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+        attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+        images = {name: inputs[name] for name in _IMAGE_INPUTS if name in inputs}
+        self._scored_inputs = inputs
+        try:
+            width = inputs["completion_ids"].size(1)
+            super()._get_per_token_logps_and_entropies(model, ids, attention, width, **images)
+            stats: TokenStats = self._ranked_output.stats
+            return stats
+        finally:
+            self._scored_inputs = self._ranked_output = None
 
     def log_figures(self, figures: dict[str, float]) -> None:
         """Log figures at the current step, leaving the running means that `GRPOTrainer.log` would flush."""
@@ -153,22 +185,30 @@ class RankedGRPOTrainer(GRPOTrainer):
                 response_ids=inputs["response_id"],
                 verdicts=inputs["verdict"],
                 mask=inputs["loss_mask"],
-            ):
+            ) as scope:
                 loss: torch.Tensor = super()._compute_loss(model, inputs)
-            if self._extra is not None:
-                loss = loss + self._normalised(self._extra, inputs)
+                if self._extra is not None:
+                    loss = loss + self._normalised(self._extra, inputs)
+                scored = self._scored
+                if scored is not None:
+                    scope.credit(lambda: token_credit(loss, scored, self._token_share(inputs, scored), self.objective))
+                if self.rescoring is not None:
+                    self.rescoring.keep(model, inputs, self._ranked_output.stats)
             if self._ranked_output is not None:
                 self._log_lambda(inputs["loss_mask"])
             return loss
         finally:
-            self._scored_inputs = self._ranked_output = self._extra = None
+            self._scored_inputs = self._ranked_output = self._extra = self._scored = None
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         logprob, entropy, aux_loss = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        if self._scored_inputs is None or self.objective is None:
-            return logprob, entropy, aux_loss
         inputs = self._scored_inputs
-        surrogate = self.objective(self._scored_batch(inputs, logprob, entropy))
+        if inputs is None or (self.objective is None and not self.probe.active):
+            return logprob, entropy, aux_loss
+        self._scored = self._scored_batch(inputs, logprob, entropy)
+        if self.objective is None:
+            return logprob, entropy, aux_loss
+        surrogate = self.objective(self._scored)
         inputs["advantages"], self._extra = surrogate.advantages, surrogate.extra
         if surrogate.forking is not None:
             self._log_forking(surrogate.forking, inputs["loss_mask"])
@@ -176,13 +216,14 @@ class RankedGRPOTrainer(GRPOTrainer):
 
     def _scored_batch(self, inputs: dict[str, Any], logprob: torch.Tensor, entropy: torch.Tensor) -> ScoredBatch:
         width = logprob.size(1)
+        old_logprob = inputs.get("old_per_token_logps")
         top_logprob, rank = logprob.new_empty(0, 0, 0), logprob.new_empty(0, 0)
         if self._ranked_output is not None:
             stats = self._ranked_output.stats
             top_logprob, rank = stats.top_logprob[:, -width:], stats.rank[:, -width:]
         return ScoredBatch(
             logprob=logprob,
-            old_logprob=inputs.get("old_per_token_logps", logprob.detach()),
+            old_logprob=logprob.detach() if old_logprob is None else old_logprob,
             entropy=entropy,
             top_logprob=top_logprob,
             rank=rank,
@@ -192,6 +233,11 @@ class RankedGRPOTrainer(GRPOTrainer):
             wrong=inputs["verdict"] == WRONG,
             step=self.state.global_step + 1,
         )
+
+    def _token_share(self, inputs: dict[str, Any], scored: ScoredBatch) -> torch.Tensor:
+        """(B, T) what one token's loss counts in the loss of the micro-batch."""
+        unit = torch.zeros_like(scored.logprob, requires_grad=True)
+        return torch.autograd.grad(self._normalised(unit, inputs), unit)[0]
 
     def _normalised(self, per_token: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
         """Sum a per-token loss under the normaliser of `loss_type`, as `GRPOTrainer._compute_loss` does."""

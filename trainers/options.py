@@ -45,6 +45,9 @@ class RunArguments:
     probe: bool = _option(False, "Log per-token ranked statistics, roll-ups and pass@k to Parquet in the run's folder.")
     probe_k: int = _option(5, "Ranked candidates logged per token.")
     probe_tau: float | None = _option(None, "Entropy quantile above which the log calls a token a fork.")
+    probe_rescore: int = _option(
+        0, "Optimizer steps between those whose tokens are scored again, to log what the step did to them; 0: never."
+    )
     simko_alpha: float | None = _option(None, "α: weight of the top-K smoothing at forks of right answers.")
     simko_k: int | None = _option(None, "K: ranked candidates that share it.")
     simko_tau: float | None = _option(None, "τ: per-response entropy quantile above which a token is a fork.")

@@ -69,6 +69,8 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
         progress = replace_progress(trainer)
         probe = _attach_probe(run, config, trainer, task, run_dir, checkpoint)
         trainer.attach(probe)
+        if run.probe_rescore:
+            trainer.rescore(run.probe_rescore)
         trainer.add_callback(EndStep(probe))
         if run.pass_at_k_steps:
             measure = _evaluation(run, trainer, task, probe, progress)
@@ -132,13 +134,13 @@ def _attach_probe(
         temperature=config.temperature,
         tau=0.8 if run.probe_tau is None else run.probe_tau,
         tokenizer=trainer.processing_class,
-        info=_description(run, config, task),
+        info=_description(run, config, task, trainer.objective),
         resume=run.resume is not None,
         start_step=_step_of(checkpoint),
     )
 
 
-def _description(run: RunArguments, config: SimkoConfig, task: Task) -> dict[str, Any]:
+def _description(run: RunArguments, config: SimkoConfig, task: Task, objective: Any) -> dict[str, Any]:
     """What `run.json` says about the run, beside what the probe itself knows."""
     settings = hyperparameters(run)
     for name in ("learning_rate", "loss_type", "num_generations", "num_iterations", "epsilon", "beta", "seed"):
@@ -151,6 +153,7 @@ def _description(run: RunArguments, config: SimkoConfig, task: Task) -> dict[str
         "tokenizer": model,
         "task": task.name,
         "dataset": run.dataset or task.name,
+        "smoothing": {"k": getattr(objective, "k", 0), "weighting": getattr(objective, "weighting", "uniform")},
         "config": as_options(run, config),
     }
 

@@ -14,7 +14,7 @@ from simko.store.demonstration import demonstration_steps, write_demonstration_r
 from simko.store.manifest import read_manifest
 from simko.store.recorder import Recorder
 
-DERIVED = [view for view in VIEWS if view != "tokens"]
+DERIVED = [view for view in VIEWS if view not in ("tokens", "token_push")]
 
 
 def rows(con, sql: str) -> list[tuple]:
