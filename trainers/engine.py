@@ -11,7 +11,6 @@ Rows keep their identity through TRL's shuffle and split by tensors added to the
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from ..probes.ranked_head import add_ranked_head
 from ..probes.statistics import TokenStats
 from ..store.schema import VERDICTS, Verdict
 from .credit import token_credit
+from .dynamic_sampling import Rollouts, check_groups, fill
 from .objectives import Objective, ScoredBatch
 from .rescoring import Rescoring
 
@@ -50,15 +50,18 @@ class RankedGRPOTrainer(GRPOTrainer):
     Args:
         objective: the method; None is TRL's own GRPO.
         probe: a `Probe` attached to this trainer's model, or a `NullProbe`.
+        rounds: of generation at most to fill a batch with groups whose rewards differ (dynamic sampling); 1 takes
+            every group as it comes.
         **kwargs: everything `GRPOTrainer` takes.
 
     A response whose summed reward is at least 1 is right, one that no reward function could score (all returned None)
     is unjudged, every other one is wrong.
     """
 
-    def __init__(self, *args: Any, objective: Objective | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, objective: Objective | None = None, rounds: int = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.objective = objective
+        self.rounds = rounds
         self.probe: Probe | NullProbe = NullProbe()
         self._scored_inputs: dict[str, Any] | None = None
         self._ranked_output: Any = None
@@ -119,38 +122,61 @@ class RankedGRPOTrainer(GRPOTrainer):
         return rewards_per_func
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         if not self.model.training:
+            output: dict[str, Any] = super()._generate_and_score_completions(inputs)
             return output
-        n = len(inputs)
-        rewards = self._local_rewards(n)
+        rollouts = self._roll_out(inputs)
+        if self.rounds > 1:
+            rollouts = self._with_contrast(rollouts)
+        output, n, rewards = rollouts.output, len(inputs), rollouts.rewards
         verdict = torch.where(rewards.isnan(), UNJUDGED, torch.where(rewards >= 1, RIGHT, WRONG))
+        generation = self._generation()
+        first = (generation * self.accelerator.num_processes + self.accelerator.process_index) * n
+        response_id = torch.arange(first, first + n, device=rewards.device)
+        output["verdict"], output["response_id"] = verdict, response_id
+        if self.probe.active:
+            self.probe.responses(self._response_columns(rollouts, generation))
+        return output
+
+    def _roll_out(self, inputs: list[dict[str, Any]]) -> Rollouts:
+        """Sample and score, and credit by the objective."""
+        output = super()._generate_and_score_completions(inputs)
+        n, process = len(inputs), self.accelerator.process_index
         if self.objective is not None:
             everyone = self.accelerator.gather(output["advantages"])
             groups = (self._rewards.view(-1, self.num_generations), everyone.view(-1, self.num_generations))
             credit = self.objective.group_advantages(*groups)
-            output["advantages"] = credit.flatten()[self.accelerator.process_index * n :][:n]
-        per_generation = n * self.accelerator.num_processes
-        generation = self._generation()
-        first = generation * per_generation + self.accelerator.process_index * n
-        response_id = torch.arange(first, first + n, device=rewards.device)
-        output["verdict"], output["response_id"] = verdict, response_id
-        if self.probe.active:
-            self.probe.responses(self._response_columns(inputs, output, generation))
-        return output
+            output["advantages"] = credit.flatten()[process * n :][:n]
+        return Rollouts(list(inputs), output, self._rewards[process * n : (process + 1) * n])
 
-    def _local_rewards(self, n: int) -> torch.Tensor:
-        return self._rewards[self.accelerator.process_index * n : (self.accelerator.process_index + 1) * n]
+    def _with_contrast(self, rollouts: Rollouts) -> Rollouts:
+        """The batch after dynamic sampling."""
+        check_groups(len(rollouts.inputs), self.num_generations)
+        place = self._generation() * self.accelerator.num_processes + self.accelerator.process_index
+        filled = fill(
+            rollouts,
+            self._roll_out,
+            self.train_dataset,
+            group=self.num_generations,
+            rounds=self.rounds,
+            seed=hash((self.args.seed, place)),
+            any_process=lambda here: bool(
+                self.accelerator.reduce(torch.tensor(float(here), device=self.accelerator.device)).item()
+            ),
+        )
+        mask = filled.output["completion_mask"]
+        mask = mask * filled.output["tool_mask"] if "tool_mask" in filled.output else mask
+        filled.output["num_items_in_batch"] = self.accelerator.gather(mask.sum()).sum()
+        return filled
 
     def _generation(self) -> int:
         """Index of the rollout batch being sampled, the same on every rank and after a resume."""
         every = self.args.steps_per_generation * self.num_iterations
         return int(self.state.global_step * self.args.gradient_accumulation_steps // every)
 
-    def _response_columns(
-        self, inputs: Sequence[dict[str, Any]], output: dict[str, Any], generation: int
-    ) -> dict[str, Any]:
+    def _response_columns(self, rollouts: Rollouts, generation: int) -> dict[str, Any]:
         """The columns of the `responses` table for a rollout batch, before TRL shuffles it."""
+        inputs, output = rollouts.inputs, rollouts.output
         ids, mask = output["completion_ids"], output["completion_mask"].bool()
         loss_mask = mask & output["tool_mask"].bool() if "tool_mask" in output else mask
         ended = (torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & mask).any(1)
@@ -163,7 +189,7 @@ class RankedGRPOTrainer(GRPOTrainer):
             "response_id": response_id,
             "prompt_id": [str(row.get("prompt_id", "")) for row in inputs],
             "group_id": [r // self.num_generations for r in response_id],
-            "reward": [None if r != r else r for r in self._local_rewards(len(inputs)).tolist()],
+            "reward": [None if r != r else r for r in rollouts.rewards.tolist()],
             "verdict": verdicts,
             "advantage": output["advantages"].tolist(),
             "n_tokens": loss_mask.sum(1).tolist(),

@@ -95,7 +95,7 @@ METHODS: dict[str, Method] = {
         config={"loss_type": "dr_grpo", "scale_rewards": "none"},
     ),
     "dapo": Method(
-        "token mean with clip-higher; uniform groups carry no gradient and are not resampled",
+        "token mean with clip-higher, and dynamic sampling (--dapo_rounds)",
         config={"loss_type": "dapo", "epsilon_high": 0.28},
     ),
     "gspo": Method(

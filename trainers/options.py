@@ -69,6 +69,9 @@ class RunArguments:
     entropy_adv_alpha: float = _option(0.4, "Weight of the entropy.")
     entropy_adv_kappa: float = _option(2.0, "The bonus is at most |A|/κ.")
     forking_tokens_rho: float = _option(0.2, "Share of tokens trained on.")
+    dapo_rounds: int = _option(
+        3, "Rounds of generation at most to fill a batch with groups whose rewards differ; 1: take them as they come."
+    )
     passk_training_k: int = _option(4, "k of the pass@k that is trained.")
     pkpo_k: int = _option(4, "k of the max@k that is trained.")
     pass_at_k_steps: int | None = _option(

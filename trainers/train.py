@@ -22,6 +22,7 @@ from ..probes.errors import TooManyCandidates
 from ..probes.probe import NullProbe, Probe
 from ..store.run import claim_folder
 from .callbacks import EndStep, PassAtK
+from .dynamic_sampling import check_groups
 from .engine import RankedGRPOTrainer
 from .evaluation import evaluate
 from .loading import load_model
@@ -52,6 +53,8 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
     model, tokenizer = load_model(run.model, **(config.model_init_kwargs or {}))
     _check_ranks(run, model)
     check_group(run, int(config.num_generations or 0))
+    if run.method == "dapo" and run.dapo_rounds > 1:
+        check_groups(config.per_device_train_batch_size * config.steps_per_generation, int(config.num_generations or 1))
     task = task_for(run.task or "countdown", dataset=run.dataset, eval_dataset=run.eval_dataset, tokenizer=tokenizer)
     _check_evaluation(run, task)
     if torch.get_num_threads() > 1 and model.num_parameters() < 2_000_000 and not torch.cuda.is_available():
@@ -65,6 +68,7 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
             train_dataset=task.train,
             processing_class=tokenizer,
             objective=objective_of(run),
+            rounds=run.dapo_rounds if run.method == "dapo" else 1,
         )
         progress = replace_progress(trainer)
         probe = _attach_probe(run, config, trainer, task, run_dir, checkpoint)
