@@ -12,6 +12,7 @@ from importlib import import_module
 from ..store.errors import SimkoError
 
 COMMANDS = {
+    "report": ("report", "report_main", "write a study or a run as one HTML file"),
     "query": ("query", "query_main", "run SQL on the logs of one run or a folder of runs"),
 }
 """Sub-command → (module beside this one, function, what it does in a line)."""

@@ -46,6 +46,7 @@ class Probe:
         recorder: where the rows go (`simko.store.Recorder`).
         step: the optimizer step being scored, from 1.
         errors: number of errors of the probe itself; the first one switches it off.
+        clock: counts optimizer steps; a trainer that calls `end_step` itself may `remove()` it.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Probe:
         self._own_responses = Mailbox()
         # Not to be traced: the counters here would make torch.compile compile anew at each step.
         self._hook = model.register_forward_hook(torch.compiler.disable(self._forward), with_kwargs=True)
-        self._clock = StepClock(model, self._optimizer_stepped, lambda: self._scored)
+        self.clock = StepClock(model, self._optimizer_stepped, lambda: self._scored)
         atexit.register(self.close, "interrupted")
 
     @classmethod
@@ -207,8 +208,8 @@ class Probe:
     def end_step(self, step: int | None = None) -> None:
         """Close an optimizer step: what is scored next belongs to the next one.
 
-        Called by itself after each step of an optimizer over this model's parameters. Call it where no such step can be
-        seen (DeepSpeed, optimizers outside torch.optim). Called after such a step as well, it changes nothing.
+        Called by itself after each step of an optimizer over this model's parameters. Call it where none can be seen
+        (DeepSpeed, optimizers outside torch.optim); called after such a step as well, it changes nothing.
 
         Args:
             step: the step that ended, which takes precedence over counting. None: the current one, if it has scored
@@ -228,7 +229,7 @@ class Probe:
         self._open = False
         atexit.unregister(self.close)
         self._hook.remove()
-        self._clock.remove()
+        self.clock.remove()
         if self._head is not None:
             self._head.remove()
         self._guarded(self._finish, status)
@@ -333,10 +334,9 @@ class Probe:
             )
 
     def _end_step(self, step: int | None) -> None:
-        if step is None:
-            if not self._scored:
-                return
-            step = self.step
+        if not self._scored and (step is None or step < self.step):  # ended already
+            return
+        step = self.step if step is None else step
         if self._scope is not None:
             self._release(self._scope)
         self.recorder.end_step(step)

@@ -29,3 +29,7 @@ class SchemaTooNew(SimkoError):
 
 class QueryFailed(SimkoError):
     """The SQL could not be run."""
+
+
+class StudyNotFound(SimkoError):
+    """No study at the path."""

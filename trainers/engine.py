@@ -20,6 +20,7 @@ from ..probes.probe import NullProbe, Probe
 from ..probes.ranked_head import add_ranked_head
 from ..probes.statistics import TokenStats
 from ..store.schema import VERDICTS, Verdict
+from .callbacks import EndStep
 from .credit import token_credit
 from .dynamic_sampling import Rollouts, check_groups, fill
 from .objectives import Objective, ScoredBatch
@@ -74,17 +75,23 @@ class RankedGRPOTrainer(GRPOTrainer):
             add_ranked_head(self.model, k=objective.k, temperature=self.temperature)
             self._see_ranks()
 
-    def attach(self, probe: Probe | NullProbe) -> None:
-        """Show every micro-batch scored from now on to this probe."""
-        self.probe = probe
-        if probe.active:
-            self._see_ranks()
+    def attach(self, probe: Probe | NullProbe, *, rescore: int = 0) -> None:
+        """Show every micro-batch scored from now on to this probe, and tell it when a step ends.
 
-    def rescore(self, every: int) -> None:
-        """Score the micro-batches of every n-th optimizer step again after it, for an attached probe to log."""
-        if self.probe.active:
-            self.rescoring = Rescoring(self, every)
+        Args:
+            probe: attached to this trainer's model.
+            rescore: optimizer steps between those whose micro-batches are scored again, for the probe to log what
+                the step did to them; 0: never.
+        """
+        self.probe = probe
+        if not isinstance(probe, Probe):
+            return
+        self._see_ranks()
+        probe.clock.remove()  # a step is over when its callbacks are, not when its optimizer is
+        if rescore:
+            self.rescoring = Rescoring(self, rescore)
             self.add_callback(self.rescoring)
+        self.add_callback(EndStep(probe))
 
     def score(self, model: Any, inputs: dict[str, Any]) -> TokenStats:
         """The ranked statistics of a micro-batch under the present parameters."""

@@ -21,7 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 from ..probes.errors import TooManyCandidates
 from ..probes.probe import NullProbe, Probe
 from ..store.run import claim_folder
-from .callbacks import EndStep, PassAtK
+from .callbacks import PassAtK
 from .dynamic_sampling import check_groups
 from .engine import RankedGRPOTrainer
 from .evaluation import evaluate
@@ -72,10 +72,7 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
         )
         progress = replace_progress(trainer)
         probe = _attach_probe(run, config, trainer, task, run_dir, checkpoint)
-        trainer.attach(probe)
-        if run.probe_rescore:
-            trainer.rescore(run.probe_rescore)
-        trainer.add_callback(EndStep(probe))
+        trainer.attach(probe, rescore=run.probe_rescore)
         if run.pass_at_k_steps:
             measure = _evaluation(run, trainer, task, probe, progress)
             trainer.add_callback(PassAtK(measure, run.pass_at_k_steps))

@@ -177,11 +177,7 @@ def trained(method, folder, recorder=None, **overrides):
     trainer.model.get_output_embeddings().register_forward_hook(remember)
     info = {"method": method, "smoothing": {"k": 3}}
     with Probe.attach(trainer.model, folder / "run", k=4, recorder=recorder, info=info) as probe:
-        trainer.attach(probe)
-        trainer.rescore(2)
-        from simko.trainers.callbacks import EndStep
-
-        trainer.add_callback(EndStep(probe))
+        trainer.attach(probe, rescore=2)
         trainer.train()
         assert probe.errors == 0
     return trainer, seen
@@ -245,6 +241,9 @@ def test_view_and_token_view_and_rollups_agree(method, tmp_path):
         wanted = sum(parts) if row.verdict == "all" else sums[row.step, row.verdict, row.k]
         assert row.push == pytest.approx(wanted, rel=1e-4, abs=1e-6)
         assert np.isnan(row.shift) == (row.step % 2 == 1)
+    with simko.store.open(tmp_path / "run") as connection:
+        keys = connection.sql("SELECT step, verdict, count(*), min(n_tokens) FROM rollups GROUP BY ALL").fetchall()
+    assert all(rows == 1 and tokens > 0 for _, _, rows, tokens in keys)
 
 
 @pytest.mark.parametrize("method", ["grpo", "simko", "psr", "nsr", "w_reinforce"])

@@ -1,0 +1,187 @@
+"""A study as a report: verdicts first, then tables with their intervals and the figures of the paper."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from ...store.study.correlation import checkpoints
+from ...store.study.outcomes import Outcomes
+from ...store.study.plan import Study
+from ...store.study.tables import Findings, findings
+from .. import charts
+from . import study_charts
+from .document import Block, Report
+from .queries import Averages
+
+
+def study_report(study: Study) -> tuple[Report, Findings]:
+    """The report of a study, and the findings it shows."""
+    outcomes = Outcomes(study)
+    found = findings(outcomes)
+    count = f"{len(study.runs)} finished runs" + (f", {len(study.missing)} missing" if study.missing else "")
+    subtitle = " · ".join(part for part in (study.description, f"task {study.task}", count) if part)
+    tables = {section.title: Block(section.title, section.words, section.table) for section in found.sections}
+    pictures = _figures(study, outcomes)
+    first = [tables.pop(name) for name in ("Verdicts", "After training") if name in tables]
+    blocks = [*first, *pictures, *tables.values()]
+    return Report(f"Study {study.name}", subtitle, blocks), found
+
+
+def _figures(study: Study, outcomes: Outcomes) -> list[Block]:
+    labels = outcomes.labels
+    if not labels:
+        return []
+    colours = {label: charts.colour(place) for place, label in enumerate(labels)} | {"base": "#7a7f87"}
+    named = pd.DataFrame(
+        [(o.planned.run, label) for label in labels for o in outcomes.of(label).values()], columns=["run", "name"]
+    )
+    averages = Averages(study.catalog.connection, named)
+    passes, lambdas, profile = averages.passes(), averages.lambdas(), averages.profile()
+    blocks = [
+        Block("pass@k curves", _OVER_SEEDS, figure=_curves(outcomes, colours), name="pass-at-k"),
+        Block(
+            "Probability of the ranked candidates",
+            f"After training. {_OVER_SEEDS}",
+            figure=study_charts.rank_bars(_bars(profile), colours),
+            name="rank-probabilities",
+        ),
+    ]
+    claimed = [study.label_of(m) for m in ("grpo", "psr", "nsr")]
+    methods = [label for label in claimed if label in labels] or labels[:3]
+    blocks += [
+        Block(
+            "Λ(k) under each method",
+            _OVER_SEEDS,
+            figure=study_charts.lambda_by_method(lambdas, methods),
+            name="lambda-by-method",
+        ),
+        Block("Λ(1..3) of all methods", _OVER_SEEDS, figure=charts.lambda_over_steps(lambdas, colours), name="lambda"),
+    ]
+    ends = [k for k in (1, outcomes.ks[-1]) if k in outcomes.ks] if outcomes.ks else []
+    if ends:
+        over = passes[passes["k"].isin(ends)].assign(low=math.nan, high=math.nan)
+        blocks.append(
+            Block(
+                "pass@k over training",
+                _OVER_SEEDS,
+                figure=charts.pass_over_steps(over, colours),
+                name="pass-over-steps",
+            )
+        )
+        blocks += _against(outcomes, colours, k=ends[-1])
+    histograms = averages.histograms()
+    if len(histograms):
+        figure = charts.entropy_heatmap(histograms, colours)
+        blocks.append(
+            Block(
+                "Entropy of tokens over training", "Share of tokens, square-root scale.", figure=figure, name="entropy"
+            )
+        )
+    return blocks + _pushes(study, outcomes, averages)
+
+
+_OVER_SEEDS = "Means over seeds."
+
+
+def _curves(outcomes: Outcomes, colours: charts.Colours):  # type: ignore[no-untyped-def]
+    """pass@k over k: the base policy dotted, each label with its interval."""
+    rows = []
+    for label in ["base", *outcomes.labels]:
+        for k in outcomes.ks:
+            at = outcomes.base(k) if label == "base" else outcomes.pass_at(label, k)
+            rows.append(
+                {"run": label, "panel": "", "when": "first" if label == "base" else "latest", "step": 0, "k": k,
+                 "pass_at_k": at.mean, "low": at.low, "high": at.high}
+            )  # fmt: skip
+    figure = charts.pass_curves(pd.DataFrame(rows), colours)
+    figure.for_each_trace(lambda trace: trace.update(showlegend=True) if trace.name == "base" else None)
+    return figure
+
+
+def _bars(profile: pd.DataFrame) -> pd.DataFrame:
+    """The base policy (what every run looked like at its start, on average) and every label after training."""
+    start = (
+        profile[profile["when"] == "first"].groupby("k", as_index=False)[["probability", "forking_probability"]].mean()
+    )
+    return pd.concat([start.assign(run="base"), profile[profile["when"] == "latest"]])
+
+
+def _against(outcomes: Outcomes, colours: charts.Colours, *, k: int) -> list[Block]:
+    """Concentration against pass@k, and pass@1 against pass@k."""
+    points = checkpoints(outcomes)
+    points = points[points["k"] == k]
+    blocks = []
+    if len(points):
+        means = points.groupby(["label", "step"], sort=False, as_index=False)[["lambda_1", "pass_at_k"]].mean()
+        frame = means.rename(columns={"label": "run", "lambda_1": "x", "pass_at_k": "y"})
+        figure = charts.concentration_scatter(frame, colours, x_title="Λ(1) (nats)", y_title=f"pass@{k}")
+        words = "One point an evaluation, means over seeds; the last one is large. Correlations are in the table below."
+        blocks.append(Block("Concentration and pass@k", words, figure=figure, name="concentration"))
+    reference = outcomes.study.label_of("grpo")
+    if reference in outcomes.labels:
+        runs = [o for o in outcomes.by_run.values() if o.planned.label == reference or o.planned.role == "frontier"]
+        lines = pd.concat([pd.DataFrame({"run": o.planned.run, "x": o.mean(1), "y": o.mean(k)}) for o in runs])
+        finals = pd.DataFrame(
+            [
+                {"run": label, "x": float(o.final(1).mean()), "y": float(o.final(k).mean())}
+                for label in outcomes.labels
+                for o in outcomes.of(label).values()
+            ]
+        )
+        words = (
+            f"Grey: every checkpoint of {reference} at every learning rate. "
+            "A method that only walks the same trade-off more slowly lies among them."
+        )
+        blocks.append(
+            Block(
+                "pass@1 and pass@k", words, figure=study_charts.frontier(lines, finals, colours, k=k), name="frontier"
+            )
+        )
+    return blocks
+
+
+def _pushes(study: Study, outcomes: Outcomes, averages: Averages) -> list[Block]:
+    pushes = averages.pushes()
+    if pushes.empty:
+        return []
+    blocks = [
+        Block(
+            "What pushes Λ(k)",
+            "First-order push of the losses trained on, mean over steps and seeds, by the verdict of the answer.",
+            figure=study_charts.push_bars(pushes),
+            name="push",
+        )
+    ]
+    reference, simko = study.label_of("grpo"), study.label_of("simko")
+    if reference in outcomes.labels and simko is not None:
+        runs = [o.planned.run for o in outcomes.of(str(reference)).values()]
+        told = _simko_options(study, simko)
+        under = averages.pushes_under(runs, alpha=told["alpha"], smoothed=int(told["k"]), penalty=told["lambda"])
+        names = {"grpo": str(reference), "simko": simko}
+        frame = under.assign(run=under["method"].map(names))
+        words = (
+            f"On the rollouts of {reference}: what its own loss pushes, and what {simko} would have pushed "
+            f"(α {told['alpha']:g}, K {int(told['k'])}, λ {told['lambda']:g})."
+        )
+        blocks.append(
+            Block(
+                "The same rollouts under another loss",
+                words,
+                figure=study_charts.push_bars(frame),
+                name="push-counterfactual",
+            )
+        )
+    return blocks
+
+
+def _simko_options(study: Study, label: str) -> dict[str, float]:
+    """α, K and λ of a label's first run, as its `run.json` has them."""
+    run = next(iter(study.compared(label).values()))
+    info = next(r.info for r in study.catalog.runs if r.name == run.run)
+    found = info.get("hyperparameters") or {}
+    return {
+        name: float(found.get(f"simko_{name}") or default)
+        for name, default in (("alpha", 0.01), ("k", 3), ("lambda", 1.1))
+    }
