@@ -149,7 +149,7 @@ EVALS: tuple[Column, ...] = (
     _ATTEMPT,
     _key("step", pa.int32(), "Optimizer steps done when the policy was evaluated (0 = before training)."),
     _WORKER,
-    Column("split", pa.string(), "Which problems: `heldout`, `train`, or the dataset's name.", dictionary=True),
+    Column("split", pa.string(), "Which problems: `heldout`, `validation` or `train`.", dictionary=True),
     Column("source", pa.string(), "`exact` (answers enumerated) or `sampled` (n drawn, c right).", dictionary=True),
     Column("prompt_id", pa.string(), "Identity of the problem, stable over the run.", dictionary=True),
     Column("n", pa.int32(), "Responses judged right or wrong (`sampled`; NULL when exact)."),

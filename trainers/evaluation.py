@@ -98,7 +98,7 @@ def evaluate(
     tokenizer: Any,
     task: Task,
     *,
-    split: Literal["heldout", "train"] = "heldout",
+    split: Literal["heldout", "validation", "train"] = "heldout",
     samples: int = 0,
     limit: int | None = None,
     temperature: float = 1.0,
@@ -126,9 +126,9 @@ def evaluate(
         HeldoutMissing: the task has no held-out problems.
         EvaluationImpossible: neither exact nor sampled was possible as asked.
     """
-    problems = task.heldout if split == "heldout" else task.train
+    problems = {"heldout": task.heldout, "validation": task.validation, "train": task.train}[split]
     if problems is None:
-        raise HeldoutMissing(f"task {task.name} has no held-out problems; give some with --eval_dataset")
+        raise HeldoutMissing(f"task {task.name} has no {split} problems; give some with --eval_dataset")
     if limit is not None:
         problems = problems.select(_subset(len(problems), limit))
     if exact is None:

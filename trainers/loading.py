@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .base_policy import COUNTDOWN_BASE
+from .base_policy import BASE_POLICIES
 from .errors import ModelNotFound, ModelUnreadable, PackageMissing, TokenizerMissing
 from .hub import hub_fault, is_hub_id
 
-BUILT_IN = "countdown-base"
+DEFAULT = "countdown-base"
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _SHARED_OPTIONS = ("trust_remote_code", "revision", "token", "cache_dir")
 
@@ -24,7 +24,8 @@ def load_model(name: str | Path | None = None, *, dtype: Any = "float32", **opti
     """Load a causal language model and its tokenizer.
 
     Args:
-        name: None or `countdown-base` (built in), a hub id, a local checkpoint folder, or a `.gguf` file.
+        name: a built-in policy (`countdown-base`, which None is too, `countdown4-base`, `tree-base`), a hub id, a
+            local checkpoint folder, or a `.gguf` file.
         dtype: of the weights, `float32`, `bfloat16`, `auto`, …
         **options: further arguments of `AutoModelForCausalLM.from_pretrained`.
 
@@ -37,7 +38,7 @@ def load_model(name: str | Path | None = None, *, dtype: Any = "float32", **opti
         TokenizerMissing: no readable tokenizer beside the weights.
         PackageMissing: a `.gguf` file without the `gguf` package.
     """
-    where = str(name) if name is not None and name != BUILT_IN else str(COUNTDOWN_BASE)
+    where = str(BASE_POLICIES.get(str(name or DEFAULT), name))
     path = Path(where).expanduser()
     source: dict[str, Any] = {}
     if path.suffix == ".gguf":

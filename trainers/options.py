@@ -30,11 +30,12 @@ class RunArguments:
         "Training method: simko, grpo, psr, nsr, w_reinforce, kl_cov, clip_cov, entropy_adv, entropy_loss, "
         "forking_tokens, passk_training, pkpo, dr_grpo, dapo, gspo or cispo.",
     )
-    task: Literal["countdown", "gsm8k", "math"] | None = _option(
-        None, "What is trained: `countdown` (built in, the default without --dataset), `gsm8k` or `math`."
+    task: Literal["countdown", "countdown4", "tree", "gsm8k", "math"] | None = _option(
+        None,
+        "What is trained: `countdown` (the default), `countdown4` or `tree`, all built in, `gsm8k` or `math`.",
     )
     model: str | None = _option(
-        None, "Hub id, local checkpoint folder or .gguf file; default: the built-in tiny policy of the countdown task."
+        None, "Hub id, local checkpoint folder or .gguf file; default: the tiny policy of the built-in task."
     )
     dataset: str | None = _option(
         None, "Hub id or local .parquet/.jsonl/.json file of problems; default: the task's own data set."
@@ -76,6 +77,9 @@ class RunArguments:
     pkpo_k: int = _option(4, "k of the max@k that is trained.")
     pass_at_k_steps: int | None = _option(
         None, "Optimizer steps between pass@k evaluations (also before the first and after the last); 0: never."
+    )
+    pass_at_k_split: Literal["heldout", "validation"] = _option(
+        "heldout", "Problems evaluated; `validation` ones are for choosing hyper-parameters."
     )
     pass_at_k_samples: int | None = _option(
         None, "Responses drawn per held-out problem for the sampled pass@k (the largest k it can tell); 0: exact only."

@@ -158,7 +158,7 @@ def parse(arguments: list[str]) -> tuple[RunArguments, SimkoConfig]:
     task = _peek(arguments, "task", *layers)
     if task is None:
         if _peek(arguments, "dataset", *layers) is not None or _peek(arguments, "model", *layers) is not None:
-            raise OptionError("--model and --dataset need a --task: gsm8k, math or countdown")
+            raise OptionError("--model and --dataset need a --task: gsm8k, math, or a built-in one")
         task = "countdown"
     available = [path.name[:-5] for path in (files(__package__) / "recipes").iterdir() if path.name.endswith(".yaml")]
     if task not in available:

@@ -16,9 +16,12 @@ PASS_AT = (1, 8, 64, 256)
 RANKS = (1, 2, 3)
 
 _PASS_AT_K = """
+WITH best AS (
+    SELECT split, source FROM pass_at_k WHERE split IN ('heldout', 'validation') ORDER BY split, source LIMIT 1
+)
 SELECT k, arg_min(pass_at_k, step), arg_max(pass_at_k, step)
-FROM pass_at_k
-WHERE split = 'heldout' AND source = (SELECT min(source) FROM pass_at_k WHERE split = 'heldout') AND k IN {ks}
+FROM pass_at_k JOIN best USING (split, source)
+WHERE k IN {ks}
 GROUP BY k ORDER BY k
 """
 _LAMBDA_K = """
@@ -47,7 +50,7 @@ def summary(run_dir: Path, window: int) -> Table:
     table = Table()
     for heading in ("", "start", "end", "change"):
         table.add_column(heading, justify="left" if not heading else "right")
-    for k, start, end, *_ in passes:
+    for k, start, end in passes:
         table.add_row(f"pass@{k}", f"{start:.3f}", f"{end:.3f}", f"{end - start:+.3f}")
     for k, start, end in lambdas:
         table.add_row(f"Λ({k})", f"{start:.3f}", f"{end:.3f}", f"{end - start:+.3f}")
@@ -60,8 +63,8 @@ def print_summary(run_dir: Path, window: int) -> None:
     console.print()
     console.print(summary(run_dir, window))
     console.print(
-        f"pass@k: held-out problems, before and after training. Λ(k): training responses, mean log-probability of the "
-        f"rank-k candidate in nats, first and last {window} steps.",
+        "pass@k: problems not trained on, before and after training. Λ(k): training responses, mean log-probability "
+        f"of the rank-k candidate in nats, first and last {window} steps.",
         soft_wrap=True,
     )
     query = "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND k <= 3 ORDER BY step DESC, k LIMIT 9"

@@ -32,7 +32,7 @@ from .parsing import SimkoConfig, as_options
 from .progress import Progress, replace_progress
 from .rewards import TaskReward
 from .summary import print_summary
-from .tasks import Task, task_for
+from .tasks import BUILT_IN, Task, task_for
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM, as shells use it."""
@@ -50,7 +50,7 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
         claim_folder(run_dir, resume=run.resume is not None)
     checkpoint = _checkpoint(run, run_dir)
     _quiet(config)
-    model, tokenizer = load_model(run.model, **(config.model_init_kwargs or {}))
+    model, tokenizer = load_model(_model_name(run), **(config.model_init_kwargs or {}))
     _check_ranks(run, model)
     check_group(run, int(config.num_generations or 0))
     if run.method == "dapo" and run.dapo_rounds > 1:
@@ -87,6 +87,11 @@ def _agree_on_folder(config: SimkoConfig) -> None:
         config.run_name, config.output_dir = broadcast_object_list([config.run_name, config.output_dir])
 
 
+def _model_name(run: RunArguments) -> str | None:
+    """`--model`, or the task's own base policy."""
+    return run.model or (f"{run.task}-base" if run.task in BUILT_IN else None)
+
+
 def _check_ranks(run: RunArguments, model: Any) -> None:
     vocabulary = model.config.get_text_config().vocab_size
     for k in (run.probe_k, 3 if run.simko_k is None else run.simko_k):
@@ -97,7 +102,9 @@ def _check_ranks(run: RunArguments, model: Any) -> None:
 def _check_evaluation(run: RunArguments, task: Task) -> None:
     if not run.pass_at_k_steps:
         return
-    if task.heldout is None:
+    if run.pass_at_k_split == "validation" and task.validation is None:
+        raise OptionError(f"task {task.name} has no validation problems; use --pass_at_k_split heldout")
+    if run.pass_at_k_split == "heldout" and task.heldout is None:
         raise OptionError(f"--pass_at_k_steps needs held-out problems of task {task.name}: give --eval_dataset")
     if not run.pass_at_k_samples and not task.enumerates_answers:
         raise OptionError(f"--pass_at_k_steps needs --pass_at_k_samples: task {task.name} has no exact pass@k")
@@ -146,7 +153,7 @@ def _description(run: RunArguments, config: SimkoConfig, task: Task, objective: 
     settings = hyperparameters(run)
     for name in ("learning_rate", "loss_type", "num_generations", "num_iterations", "epsilon", "beta", "seed"):
         settings[name] = getattr(config, name)
-    model = run.model or "countdown-base"
+    model = _model_name(run)
     return {
         "method": run.method,
         "hyperparameters": settings,
@@ -171,6 +178,7 @@ def _evaluation(
             trainer.accelerator.unwrap_model(trainer.model),
             trainer.processing_class,
             task,
+            split=run.pass_at_k_split,
             samples=run.pass_at_k_samples or 0,
             limit=run.pass_at_k_problems,
             temperature=trainer.temperature,

@@ -54,7 +54,7 @@ def test_everything_that_was_scored_is_logged(trained):
     assert tokens[0] == tokens[3] == query(run, "SELECT sum(n_tokens) FROM rollups")[0][0]
     assert tokens[1:3] == (8, True)
     steps = query(run, "SELECT step, count(*) FROM evals WHERE source = 'exact' GROUP BY step ORDER BY step")
-    assert steps == [(0, 375), (4, 375), (8, 375)]
+    assert steps == [(0, 276), (4, 276), (8, 276)]
     assert query(run, "SELECT count(*) FROM concentration WHERE source = 'exact' AND k = 256") == [(3,)]
 
 

@@ -35,16 +35,48 @@ def test_every_solvable_problem_lists_every_right_answer_once():
 
 
 def test_there_are_as_many_problems_as_documented():
-    train, heldout = split()
-    assert (len(problems()), len(train), len(heldout)) == (1570, 1195, 375)
+    parts = split()
+    assert len(problems()) == 1570
+    assert [len(part) for part in (parts.train, parts.validation, parts.heldout)] == [1195, 99, 276]
     assert sum(len(p.answers) for p in problems()) == 4200
-    assert (len({p.numbers for p in train}), len({p.numbers for p in heldout})) == (124, 41)
+    multisets = [{p.numbers for p in part} for part in (parts.train, parts.validation, parts.heldout)]
+    assert [len(part) for part in multisets] == [124, 10, 31]
 
 
-def test_heldout_problems_share_no_numbers_with_training_problems():
-    train, heldout = split()
-    assert not {p.numbers for p in train} & {p.numbers for p in heldout}
-    assert {*train, *heldout} == set(problems())
+@pytest.mark.parametrize("count", [3, 4])
+def test_no_part_shares_its_numbers_with_another(count):
+    parts = split(count)
+    multisets = [{p.numbers for p in part} for part in (parts.train, parts.validation, parts.heldout)]
+    assert all(not a & b for a, b in itertools.combinations(multisets, 2))
+    if count == 3:
+        assert {*parts.train, *parts.validation, *parts.heldout} == set(problems())
+
+
+def test_four_numbers_follow_the_same_rules():
+    parts = split(4)
+    assert len(problems(4)) == 13449
+    assert [len(part) for part in (parts.train, parts.validation, parts.heldout)] == [10150, 120, 300]
+    for problem in parts.heldout[::30]:
+        expected = {
+            text
+            for text in expressions(problem.numbers)
+            if eval("((({}) {} {}) {} {}) {} {}".format(*text.split())) == problem.target
+        }
+        assert set(problem.answers) == expected
+    task = task_for("countdown4")
+    first = parts.heldout[0]
+    assert task.judge([first.answers[0], "1 + 1 + 1 + 1"], [list(first.answers)] * 2) == ["right", "wrong"]
+    assert task.heldout["prompt_id"][0].startswith("countdown4-")
+
+
+def test_the_tree_has_six_right_paths_of_sixty_four():
+    task = task_for("tree")
+    assert isinstance(task, Task) and task.validation is None
+    texts = [" ".join(path) for path in itertools.product("ABCD", repeat=3)]
+    verdicts = task.judge(texts, [task.heldout["answer"][0]] * 64)
+    right = {text.replace(" ", "") for text, v in zip(texts, verdicts, strict=True) if v == "right"}
+    assert right == {"ACD", "ACB", "BDC", "BDA", "CAB", "DBA"}
+    assert set(task.train["prompt_id"]) == {"tree"} and len(task.train) == 64
 
 
 def test_operators_have_no_precedence():
@@ -60,11 +92,11 @@ def test_equal_numbers_do_not_make_an_expression_twice(numbers, count):
 
 def test_data_sets_have_the_columns_of_a_task(task):
     assert isinstance(task, Task)
-    for rows in (task.train, task.heldout):
+    for rows in (task.train, task.validation, task.heldout):
         assert rows.column_names == ["prompt", "prompt_id", "answer"]
-    ids = [*task.train["prompt_id"], *task.heldout["prompt_id"]]
+    ids = [*task.train["prompt_id"], *task.validation["prompt_id"], *task.heldout["prompt_id"]]
     assert len(set(ids)) == 1570
-    row = next(r for r in (*task.train, *task.heldout) if r["prompt_id"] == "countdown-3-4-5-35")
+    row = next(r for r in (*task.train, *task.validation, *task.heldout) if r["prompt_id"] == "countdown-3-4-5-35")
     assert row == {"prompt": "3 4 5 35", "prompt_id": "countdown-3-4-5-35", "answer": ["3 + 4 * 5", "4 + 3 * 5"]}
 
 

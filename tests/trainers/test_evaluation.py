@@ -46,6 +46,7 @@ class Listed:
     enumerates_answers = False
     max_completion_length = 2
     train = None
+    validation = None
     heldout = Dataset.from_dict(
         {"prompt": ["1 2 3", "4 5", "6"], "prompt_id": ["a", "b", "c"], "answer": ["right", "wrong", "unjudged"]}
     )
@@ -77,7 +78,7 @@ def success_by_hand(model, tokenizer, prompt, answers, temperature):
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_exact_success_is_the_sum_of_the_answers_probabilities(policy, task, temperature):
-    rows = task.heldout.select(range(0, 375, 47))
+    rows = task.heldout.select(range(0, 276, 35))
     found = exact_success(*policy, rows["prompt"], rows["answer"], temperature=temperature, batch_size=5)
     hand = [success_by_hand(*policy, r["prompt"], r["answer"], temperature) for r in rows]
     assert found == pytest.approx(hand, rel=1e-4)
@@ -136,7 +137,7 @@ def test_the_curve_shown_is_the_exact_one(both):
 def test_every_evaluation_with_a_limit_sees_the_same_problems(policy, task, both):
     again = evaluate(*policy, task, limit=PROBLEMS, temperature=1.0, seed=99)
     assert again.columns["prompt_id"] == rows_of(both, "exact")["prompt_id"]
-    assert len(evaluate(*policy, task, limit=1000)) == 375
+    assert len(evaluate(*policy, task, limit=1000)) == 276
 
 
 def test_the_seed_decides_the_draws(policy, task):

@@ -63,7 +63,7 @@ def test_output_dir_is_the_runs_folder():
         (["--method", "grpo", "--simko_alpha", "0.2"], "--simko_alpha belongs to --method simko, this run's is grpo"),
         (["--method", "nsr", "--kl_cov_beta=2"], "--kl_cov_beta belongs to --method kl_cov"),
         (["--learning_rate", "fast"], "learning_rate"),
-        (["--task", "chess"], "choose from countdown, gsm8k, math"),
+        (["--task", "chess"], "choose from countdown, countdown4, gsm8k, math, tree"),
         (["--model", "org/model"], "need a --task"),
         (["--config", "missing.yaml"], "missing.yaml"),
         (["--config"], "needs a value"),

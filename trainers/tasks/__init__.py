@@ -7,9 +7,11 @@ from typing import Any
 from ..errors import TaskOptionRefused, TaskUnknown
 from .base import Task
 
-TASKS = ("countdown", "gsm8k", "math")
+TASKS = ("countdown", "countdown4", "tree", "gsm8k", "math")
+BUILT_IN = ("countdown", "countdown4", "tree")
+"""Tasks that make their own problems and have a base policy that ships with the package."""
 
-__all__ = ["TASKS", "Task", "task_for"]
+__all__ = ["BUILT_IN", "TASKS", "Task", "task_for"]
 
 
 def task_for(
@@ -24,7 +26,7 @@ def task_for(
     """The task of a name.
 
     Args:
-        name: `countdown`, `gsm8k` or `math`.
+        name: `countdown`, `countdown4`, `tree`, `gsm8k` or `math`.
         dataset: hub id or local file of the training problems; default: the task's own on the hub.
         eval_dataset: the same for held-out problems.
         tokenizer: decides whether prompts are chat messages; None makes them plain text.
@@ -33,15 +35,16 @@ def task_for(
 
     Raises:
         TaskUnknown: no such task.
-        TaskOptionRefused: `countdown` was given a data set.
+        TaskOptionRefused: a built-in task was given a data set.
         DatasetNotFound, DatasetUnreadable, ColumnsMissing: the data set cannot be used.
     """
-    if name == "countdown":
+    if name in BUILT_IN:
         from .countdown import Countdown
+        from .tree import Tree
 
         if dataset is not None or eval_dataset is not None:
-            raise TaskOptionRefused("task countdown makes its own problems; leave out --dataset and --eval_dataset")
-        return Countdown()
+            raise TaskOptionRefused(f"task {name} makes its own problems; leave out --dataset and --eval_dataset")
+        return Tree() if name == "tree" else Countdown(4 if name == "countdown4" else 3)
     if name not in TASKS:
         raise TaskUnknown(f"there is no task {name!r}; choose from {', '.join(TASKS)}")
     from . import gsm8k, math

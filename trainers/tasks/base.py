@@ -19,6 +19,7 @@ class Task(Protocol):
     Attributes:
         name: the task's name on the command line.
         train: `datasets.Dataset` of problems to train on.
+        validation: problems to choose settings by, neither trained on nor held out, or None.
         heldout: problems to evaluate on, or None when the task was given none.
         enumerates_answers: whether `answer` lists every right response, so that success has an exact probability.
         max_completion_length: response tokens that an evaluation allows when nothing else is said.
@@ -26,6 +27,7 @@ class Task(Protocol):
 
     name: str
     train: Any
+    validation: Any
     heldout: Any
     enumerates_answers: bool
     max_completion_length: int
@@ -37,3 +39,8 @@ class Task(Protocol):
     def close(self) -> None:
         """Stop whatever the judge keeps running; the task can still be used afterwards."""
         ...
+
+
+def judge_listed(texts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Verdict]:
+    """The judge of tasks whose `answer` lists every right response, compared word for word."""
+    return ["right" if " ".join(text.split()) in right else "wrong" for text, right in zip(texts, answers, strict=True)]

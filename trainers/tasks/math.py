@@ -51,6 +51,7 @@ class MathTask:
         self.max_completion_length = max_completion_length
         self._chat = getattr(tokenizer, "chat_template", None) is not None
         self.train = self._load(train, "train", limit)
+        self.validation = None
         self.heldout = None if heldout is None else self._load(heldout, "eval", eval_limit)
         self._grader = MathGrader()
 
