@@ -144,6 +144,7 @@ def parse(arguments: list[str]) -> tuple[RunArguments, SimkoConfig]:
     arguments = list(arguments)
     config_path = _take(arguments, "config")
     layers: list[dict[str, Any]] = []
+    given: list[str] = []
     resume = _peek(arguments, "resume", {})
     parser = _parser()
     known = _options(parser)
@@ -151,7 +152,8 @@ def parse(arguments: list[str]) -> tuple[RunArguments, SimkoConfig]:
         layers.append({**saved_options(Path(resume)), "output_dir": resume, "resume": resume})
     if config_path is not None:
         layers.append(_read_yaml(Path(config_path)))
-        _reject_unknown(list(layers[-1]), known, f"in {config_path}")
+        given += layers[-1]
+        _reject_unknown(given, known, f"in {config_path}")
     flags = [a.partition("=")[0][2:].replace("-", "_") for a in arguments if a.startswith("--")]
     _reject_unknown(flags, known | {"no_" + k for k in known}, "on the command line")
 
@@ -164,7 +166,7 @@ def parse(arguments: list[str]) -> tuple[RunArguments, SimkoConfig]:
     if task not in available:
         raise OptionError(f"unknown --task {task}; choose from {', '.join(sorted(available))}")
     method = _peek(arguments, "method", *layers) or "simko"
-    check_options(method, [*flags, *(key for layer in layers for key in layer)])
+    check_options(method, [*flags, *given])  # a resumed run's own hold the recipe's for other methods too
     defaults = {"task": task, "run_name": _default_run_name(task, method), "report_to": "none"}
     defaults |= {**recipe(task), **METHODS[method].config}
     if not torch.accelerator.is_available():

@@ -98,6 +98,15 @@ def test_a_resumed_run_has_the_options_it_was_started_with(tmp_path):
         assert getattr(again_config, name) == getattr(config, name)
 
 
+def test_a_run_of_every_method_can_be_resumed_in_spite_of_the_recipes_options_for_others(tmp_path):
+    for method in METHODS:
+        run, config = parse(["--method", method, "--output_dir", str(tmp_path)])
+        (tmp_path / "run.json").write_text(json.dumps({"config": as_options(run, config)}))
+        assert parse(["--resume", str(tmp_path)])[0].method == method
+    with pytest.raises(SimkoError, match="belongs to"):
+        parse(["--resume", str(tmp_path), "--simko_alpha", "0.1"])
+
+
 def test_a_mistake_on_the_command_line_exits_with_2_and_no_traceback(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "simko.cli.train", "--simko_alfa", "1"], capture_output=True, text=True, cwd=tmp_path
