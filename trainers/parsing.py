@@ -52,6 +52,11 @@ def full_help() -> str:
     return _parser().format_help()
 
 
+def known_options() -> set[str]:
+    """The name of every option, ours and TRL's."""
+    return _options(_parser())
+
+
 def _options(parser: _Parser) -> set[str]:
     return {action.dest for action in parser._actions}
 

@@ -1,0 +1,54 @@
+"""Base policies other than the shipped one: which a study needs, where they are, and the job that builds one.
+
+A base policy is built beside its place and renamed into it, so that a folder under its name is always whole.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..options import OptionError
+from .specification import Study
+
+BUILT_TASKS = ("countdown",)
+"""Tasks whose base policy `simko.trainers.base_policy.build` makes."""
+_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+
+
+def base_folder(output: Path, task: str, seed: int) -> Path:
+    """Where the study's base policy of that seed is."""
+    return output / "bases" / f"{task}-{seed}"
+
+
+def check_bases(study: Study) -> None:
+    """Refuse base policies that cannot be built.
+
+    Raises:
+        OptionError: naming the task.
+    """
+    if any(study.base_seeds) and study.task not in BUILT_TASKS:
+        raise OptionError(
+            f"{study.source}: base_seeds: base policies of task {study.task} cannot be built, only those of "
+            f"{', '.join(BUILT_TASKS)}; leave base_seeds out"
+        )
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a base policy is there, whole."""
+    return all((folder / name).is_file() for name in _FILES)
+
+
+def build_base(arguments: list[str]) -> int:
+    """Build a base policy and put it in its place; the job of a worker.
+
+    Args:
+        arguments: its folder, its seed.
+    """
+    from ..base_policy.build import main
+
+    folder, seed = Path(arguments[0]), arguments[1]
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    main(["--output", str(unfinished), "--seed", seed])
+    os.replace(unfinished, folder)
+    return 0
