@@ -1,6 +1,7 @@
-"""`simko`: ask a run's log. Each sub-command is one thin module, imported only when it is called.
+"""`simko`: run a study, ask a run's log. Each sub-command is one thin module, imported only when it is called.
 
 simko query "SELECT step, k, lambda_k FROM lambda_k" --runs runs/
+simko study paper-laptop
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ..store.errors import SimkoError
 COMMANDS = {
     "report": ("report", "report_main", "write a study or a run as one HTML file"),
     "query": ("query", "query_main", "run SQL on the logs of one run or a folder of runs"),
+    "study": ("study", "study_main", "run a study: methods x seeds x base policies"),
 }
 """Sub-command → (module beside this one, function, what it does in a line)."""
 

@@ -1,0 +1,116 @@
+"""`simko study`: many training runs, methods × seeds × base policies, on worker processes.
+
+    simko study paper-laptop                     a shipped study by name; results in runs/paper-laptop
+    simko study mine.yaml --output runs/mine     a study of your own
+    simko study paper-laptop --dry-run           the table of its runs; nothing is started
+    simko study paper-laptop --seeds 1 --max_steps 40 --output runs/quick
+
+Called again, it does what is missing. A mistake is one line on stderr and exit code 2; a failed run never stops the
+others and makes the exit code 1; Ctrl-C leaves readable runs and exit code 130.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from ..trainers.options import OptionError
+from ..trainers.study.specification import load, shipped
+from .train import main as train
+
+if TYPE_CHECKING:
+    from ..trainers.study.plan import Plan
+
+INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f"{message}; see `simko study --help`")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="simko study", description="Run a study: methods x seeds x base policies.", allow_abbrev=False
+    )
+    parser.add_argument("study", nargs="?", help="a shipped study's name (--list) or a YAML file's path")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="the study's folder (default: runs/<study>)")
+    parser.add_argument("--workers", type=int, metavar="N", help="runs at a time, one thread each (default: CPU cores)")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, print the runs, start nothing")
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="only these of the study's seeds")
+    parser.add_argument("--max_steps", type=int, metavar="N", help="optimizer steps of every run")
+    parser.add_argument("--list", action="store_true", help="the shipped studies")
+    return parser
+
+
+def study_main(argv: list[str]) -> int:
+    """Run the sub-command; returns the exit code.
+
+    Raises:
+        SimkoError: an option or the study is wrong, or its folder is not usable.
+    """
+    options = _parser().parse_args(argv)
+    if options.list:
+        for name, description in shipped().items():
+            print(f"{name:<14} {description}")
+        return 0
+    if options.study is None:
+        raise OptionError("name a study, or see `simko study --list`")
+    study = load(options.study)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' plans for their own next versions
+
+    from ..trainers.study.execution import check_workers, execute
+    from ..trainers.study.plan import Plan
+
+    workers = (os.cpu_count() or 1) if options.workers is None else options.workers
+    check_workers(workers)
+    output = options.output or Path("runs") / study.name
+    plan = Plan(study, output, seeds=options.seeds, max_steps=options.max_steps)
+    if options.dry_run:
+        _print_plan(plan)
+        return 0
+    try:
+        failures = execute(plan, train, workers)
+    except KeyboardInterrupt:
+        print(f"\nsimko study: interrupted; the same command continues {output}", file=sys.stderr)
+        return INTERRUPTED
+    for failure in failures:
+        log = f" (log: {failure.log})" if failure.log else ""
+        print(f"simko study: {failure.run}: {failure.reason}{log}", file=sys.stderr)
+    if failures:
+        print(f"simko study: {len(failures)} runs are missing; the same command tries them again", file=sys.stderr)
+        return 1
+    print(f"study folder: {output}")
+    return 0
+
+
+def _print_plan(plan: Plan) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..trainers.study.execution import missing_bases
+    from ..trainers.study.folders import check_folder, checked_state
+    from ..trainers.study.selection import choices
+
+    check_folder(plan.output, plan.study.name)
+    chosen, _ = choices(plan)
+    runs = plan.all(chosen)
+    states = [checked_state(run) for run in runs]
+    table = Table()
+    for heading in ("name", "role", "method", "base", "seed", "options", "state"):
+        table.add_column(heading, justify="right" if heading == "seed" else "left")
+    bases = missing_bases(plan, runs)
+    for seed in bases:
+        table.add_row(f"base-{plan.study.task}-{seed}", "base", "", "", str(seed), "", "to do")
+    for run, state in zip(runs, states, strict=True):
+        settings = (f"{name}={'?' if name in run.unchosen else value}" for name, value in run.options.items())
+        cells = (run.name, run.role, run.method, run.base, str(run.seed), " ".join(settings), state)
+        table.add_row(*(Text(cell) for cell in cells))
+    Console(width=None if sys.stdout.isatty() else 10_000).print(table)  # a pipe has no width: nothing is cut
+    done = states.count("done")
+    print(f"{len(runs)} runs: {done} done, {len(runs) - done} to do; {len(bases)} base policies to build")
