@@ -82,7 +82,7 @@ def study_main(argv: list[str]) -> int:
         log = f" (log: {failure.log})" if failure.log else ""
         print(f"simko study: {failure.run}: {failure.reason}{log}", file=sys.stderr)
     if failures:
-        print(f"simko study: {len(failures)} runs are missing; the same command tries them again", file=sys.stderr)
+        print(f"simko study: missing: {len(failures)}; the same command tries again", file=sys.stderr)
         return 1
     print(f"study folder: {output}")
     return 0

@@ -81,7 +81,7 @@ def test_a_failing_run_stops_no_other_and_is_told(done, capsys):
     told = capsys.readouterr().err.splitlines()
     assert told[0].startswith("simko study: broken-seed1: simko-train: no folder missing/folder")
     assert told[0].endswith("(log: out/logs/broken-seed1.log)")
-    assert len(told) == 2 and told[1].startswith("simko study: 1 runs are missing")
+    assert len(told) == 2 and told[1].startswith("simko study: missing: 1;")
 
 
 def test_the_plan_is_recorded_missing_runs_too(done):
@@ -165,6 +165,18 @@ def test_the_shipped_studies_are_listed(capsys):
     ]
 
 
+def test_runs_wait_for_a_choice_that_cannot_be_made_and_others_do_not(tmp_path, capsys):
+    entry = "runs:\n  - {method: simko, options: {model: missing/folder}, select: {simko_alpha: [0.1, 0.2]}}\n"
+    (tmp_path / "mine.yaml").write_text(HEAD + entry + "  - {method: grpo, seeds: [1]}\nselect: {seeds: [9]}\n")
+    assert call(tmp_path) == 1
+    told = capsys.readouterr().err
+    assert "simko-simko_alpha0.1-seed9: simko-train: no folder missing/folder" in told
+    assert "simko-seed1: not started: simko_alpha cannot be chosen before every selection run has finished\n" in told
+    assert query(tmp_path / "out", "SELECT run, status FROM runs") == [("grpo-seed1", "finished")]
+    record = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert "simko_alpha" not in record["runs"][0]["options"]
+
+
 LONG = """\
 study: tiny
 description: long enough to be stopped
@@ -180,7 +192,7 @@ runs:
     options: {max_steps: 4}
   - method: grpo
     label: cut
-    options: {max_steps: 80, save_steps: 4}
+    options: {max_steps: 40, save_steps: 4}
 """
 
 
@@ -225,7 +237,7 @@ def test_a_killed_run_is_told_and_an_interrupted_study_goes_on(tmp_path, capsys)
     assert (out / "discarded" / "killed-seed1-1" / "leftover").exists()
     rows = query(out, "SELECT run, status, attempts, last_step FROM runs ORDER BY run")
     assert rows == [
-        ("cut-seed1", "finished", 2, 80),
+        ("cut-seed1", "finished", 2, 40),
         ("killed-seed1", "finished", 1, 4),
         ("short-seed1", "finished", 1, 4),
     ]
@@ -233,4 +245,4 @@ def test_a_killed_run_is_told_and_an_interrupted_study_goes_on(tmp_path, capsys)
         out / "cut-seed1",
         "SELECT count(DISTINCT step), count(*) = count(DISTINCT step) FROM lambda_k WHERE verdict = 'all' AND k = 1",
     )
-    assert steps == [(80, True)]
+    assert steps == [(40, True)]

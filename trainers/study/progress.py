@@ -54,7 +54,8 @@ class Progress(Watcher):
         """Take in a job that has ended, and say so."""
         self._running = [running for running in self._running if running.job != outcome.job]
         self._ended[outcome.status] += 1
-        self._seconds.append(outcome.wall_seconds)
+        if _STEP.search(tail(outcome.job.log)):  # building a base policy, or failing at once, tells nothing
+            self._seconds.append(outcome.wall_seconds)
         count = f"[{sum(self._ended.values())}/{self._total}]"
         line = f"{count} {outcome.status} {outcome.job.name} in {duration(outcome.wall_seconds)}"
         self.say(line + (f": {outcome.reason}" if outcome.reason else ""))

@@ -226,7 +226,8 @@ def _work(job: Job, folder: str, sender: connection.Connection) -> NoReturn:
         code = 1
     finally:
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        sender.send(sum(usage.ru_utime + usage.ru_stime for usage in used))
+        with contextlib.suppress(OSError):  # the study has died
+            sender.send(sum(usage.ru_utime + usage.ru_stime for usage in used))
     sys.exit(code)
 
 
