@@ -79,15 +79,12 @@ class RunArguments:
         None, "Optimizer steps between pass@k evaluations (also before the first and after the last); 0: never."
     )
     pass_at_k_split: Literal["heldout", "validation"] = _option(
-        "heldout", "Problems evaluated; `validation` ones are for choosing hyper-parameters."
+        "heldout", "Which problems pass@k is measured on: `validation` ones are for choosing hyper-parameters."
     )
     pass_at_k_samples: int | None = _option(
         None, "Responses drawn per held-out problem for the sampled pass@k (the largest k it can tell); 0: exact only."
     )
     pass_at_k_problems: int | None = _option(None, "Held-out problems evaluated (default: all).")
-    pass_at_k_split: Literal["heldout", "validation"] = _option(
-        "heldout", "Which problems pass@k is measured on: `validation` ones are for choosing hyper-parameters."
-    )
     resume: str | None = _option(
         None, "A run's folder to continue from its latest checkpoint, with the options it was started with."
     )

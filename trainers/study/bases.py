@@ -9,10 +9,9 @@ import os
 from pathlib import Path
 
 from ..options import OptionError
+from ..tasks import BUILT_IN
 from .specification import Study
 
-BUILT_TASKS = ("countdown",)
-"""Tasks whose base policy `simko.trainers.base_policy.build` makes."""
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
 
@@ -27,10 +26,10 @@ def check_bases(study: Study) -> None:
     Raises:
         OptionError: naming the task.
     """
-    if any(study.base_seeds) and study.task not in BUILT_TASKS:
+    if any(study.base_seeds) and study.task not in BUILT_IN:
         raise OptionError(
             f"{study.source}: base_seeds: base policies of task {study.task} cannot be built, only those of "
-            f"{', '.join(BUILT_TASKS)}; leave base_seeds out"
+            f"{', '.join(BUILT_IN)}; leave base_seeds out"
         )
 
 
@@ -43,12 +42,12 @@ def build_base(arguments: list[str]) -> int:
     """Build a base policy and put it in its place; the job of a worker.
 
     Args:
-        arguments: its folder, its seed.
+        arguments: its folder, its task, its seed.
     """
     from ..base_policy.build import main
 
-    folder, seed = Path(arguments[0]), arguments[1]
+    folder, task, seed = Path(arguments[0]), arguments[1], arguments[2]
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    main(["--output", str(unfinished), "--seed", seed])
+    main(["--output", str(unfinished), "--task", task, "--seed", seed])
     os.replace(unfinished, folder)
     return 0

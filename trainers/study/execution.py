@@ -109,7 +109,14 @@ class _Execution(Watcher):
             folder.parent.mkdir(exist_ok=True)
             if folder.exists():
                 discard(folder, self._plan.output)
-            jobs.append(Job(f"base-{folder.name}", build_base, (str(folder), str(seed)), self._log(folder.name)))
+            jobs.append(
+                Job(
+                    f"base-{folder.name}",
+                    build_base,
+                    (str(folder), self._plan.study.task, str(seed)),
+                    self._log(folder.name),
+                )
+            )
         run_jobs(jobs, self._workers, self)
 
     def train(self, runs: Sequence[PlannedRun]) -> None:
