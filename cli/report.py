@@ -7,6 +7,7 @@ simko report runs/my-run --png figures      and every figure as a PNG in `figure
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -64,7 +65,7 @@ def _print_tables(found: object) -> None:
     from ..store.study.tables import Findings
 
     assert isinstance(found, Findings)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 10_000)  # a pipe has no width
     for section in found.sections:
         if section.title not in ("Verdicts", "After training", "Missing runs"):
             continue

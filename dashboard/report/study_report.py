@@ -20,7 +20,8 @@ def study_report(study: Study) -> tuple[Report, Findings]:
     """The report of a study, and the findings it shows."""
     outcomes = Outcomes(study)
     found = findings(outcomes)
-    count = f"{len(study.runs)} finished runs" + (f", {len(study.missing)} missing" if study.missing else "")
+    gone = len(study.missing) + len(outcomes.left_out)
+    count = f"{len(outcomes.by_run)} finished runs" + (f", {gone} missing" if gone else "")
     subtitle = " · ".join(part for part in (study.description, f"task {study.task}", count) if part)
     tables = {section.title: Block(section.title, section.words, section.table) for section in found.sections}
     pictures = _figures(study, outcomes)

@@ -1,7 +1,8 @@
 """The control of equal pass@1: is a method beyond what the reference reaches by stopping early or learning slower?
 
-Every checkpoint of the reference method is a point (pass@1, pass@k). Its frontier is the line through the points that
-no other beats in both; a method's final point lies above, on or below it at its own pass@1. Three sets of points:
+Every checkpoint of the reference method is a point (pass@1, pass@k). Its frontier is their upper concave hull: each of
+its points is reached by a checkpoint, or outdone by drawing every response from one of two (the mean of pass@1 is then
+linear, that of pass@k concave). A method's final point lies above, on or below it at its own pass@1. Three sets:
 `early-stopped` (checkpoints of the reference run of the same seed), `lr-scaled` (final points of the reference at other
 learning rates, same seed) and `both`. A pass@1 higher than any point of the reference is `beyond`, where nothing can be
 compared. Exact pass@k has no sampling noise, but the best of many checkpoints on the same problems is a slightly
@@ -58,12 +59,24 @@ def frontier_at(pass_at_1: float, points: Array) -> float:
         pass_at_1: where.
         points: (N, 2) of the reference, (pass@1, pass@k).
     """
-    order = points[np.lexsort((-points[:, 1], -points[:, 0]))]
-    best = np.maximum.accumulate(order[:, 1])
-    pareto = order[np.concatenate([[True], order[1:, 1] > best[:-1]])][::-1]
-    if pass_at_1 > pareto[-1, 0] + 1e-12:
+    order = points[np.lexsort((-points[:, 1], -points[:, 0]))]  # from the highest pass@1 down
+    if pass_at_1 > order[0, 0] + 1e-12:
         return float("nan")
-    return float(np.interp(pass_at_1, pareto[:, 0], pareto[:, 1]))
+    best = np.maximum.accumulate(order[:, 1])
+    unbeaten = order[np.concatenate([[True], order[1:, 1] > best[:-1]])]
+    hull: list[Array] = []
+    for point in unbeaten:
+        while len(hull) > 1 and not _bends_outwards(hull[-2], hull[-1], point):
+            hull.pop()
+        hull.append(point)
+    corners = np.array(hull[::-1])
+    return float(np.interp(pass_at_1, corners[:, 0], corners[:, 1]))
+
+
+def _bends_outwards(a: Array, b: Array, c: Array) -> bool:
+    """Whether b lies above the line from c up to a (pass@1 falls from a to c)."""
+    rise = (a[0] - c[0]) * (b[1] - c[1]) - (a[1] - c[1]) * (b[0] - c[0])
+    return bool(rise > 0)
 
 
 def reference_points(outcomes: Outcomes, reference: str, seed: int, kind: str) -> list[tuple[Outcome, int]]:

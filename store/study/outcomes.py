@@ -66,25 +66,32 @@ class Outcome:
 
 
 class Outcomes:
-    """Every finished run of a study, and estimates over seeds."""
+    """Every finished run of a study, and estimates over seeds.
+
+    Attributes:
+        by_run: run → outcome.
+        left_out: finished runs that cannot be compared, and why.
+    """
 
     def __init__(self, study: Study) -> None:
         self.study = study
         evals = dict(list(study.frame(_EVALS).groupby("run", sort=False)))
         ends = study.frame(_ENDS).pivot(index="run", columns="k", values=["start", "finish"])
         self.by_run: dict[str, Outcome] = {}
+        self.left_out: dict[str, str] = {}
+        problems = {run: tuple(rows["prompt_id"].unique()) for run, rows in evals.items()}
+        usual = max(set(problems.values()), key=list(problems.values()).count, default=())
         for planned in study.runs:
-            if planned.run in evals and planned.run in ends.index:
+            if planned.run not in evals:
+                self.left_out[planned.run] = "finished without an evaluation on held-out problems"
+            elif problems[planned.run] != usual:
+                self.left_out[planned.run] = "evaluated on other problems than most runs: it cannot be paired with them"
+            elif planned.run not in ends.index:
+                self.left_out[planned.run] = "its log holds no steps"
+            else:
                 row = ends.loc[planned.run]
                 start, finish = (row[name].reindex(RANKS).to_numpy(np.float64) for name in ("start", "finish"))
                 self.by_run[planned.run] = Outcome(planned, *_passes(evals[planned.run]), start, finish)
-        self._check_problems()
-
-    def _check_problems(self) -> None:
-        """Runs evaluated on other problems than most cannot be paired with them: they are left out."""
-        sizes = [next(iter(o.passes.values())).shape[1] for o in self.by_run.values()]
-        usual = max(set(sizes), key=sizes.count, default=0)
-        self.by_run = {run: o for run, o in self.by_run.items() if next(iter(o.passes.values())).shape[1] == usual}
 
     @cached_property
     def ks(self) -> list[int]:

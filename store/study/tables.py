@@ -249,5 +249,6 @@ def selection_table(outcomes: Outcomes) -> pd.DataFrame:
 
 
 def missing_table(outcomes: Outcomes) -> pd.DataFrame:
-    """Runs that did not finish, and why."""
-    return pd.DataFrame([{"run": run, "why": why} for run, why in outcomes.study.missing.items()])
+    """Runs that are in no table, and why."""
+    missing = outcomes.study.missing | outcomes.left_out
+    return pd.DataFrame([{"run": run, "why": why} for run, why in missing.items()])

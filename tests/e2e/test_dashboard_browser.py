@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,19 +14,11 @@ from pathlib import Path
 import pytest
 from simko.store.demonstration import demonstration_steps, write_demonstration_run
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
 CHART = ".js-plotly-plot .main-svg"
 LAST_STEP = "Math.max(...document.querySelector('.js-plotly-plot').data[0].x)"
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium; get it with: apt-get install chromium"),
-]
+pytestmark = pytest.mark.browser
 
 
 class Writer:
@@ -96,17 +87,6 @@ def serve(tmp_path):
     for server in started:
         server.terminate()
         server.wait(20)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="no playwright; get it with: pip install 'simko[browser]'"
-    )
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
