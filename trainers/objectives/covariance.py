@@ -13,6 +13,9 @@ import torch
 
 from .batch import ScoredBatch, Surrogate, TokenObjective
 
+_ROUNDING = 1e-5
+"""A smaller |log π - log π_old| is two passes' float32 rounding, whose sign would be a random full-sized gradient."""
+
 
 def token_covariance(logprob: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """(B, T) Cov_t (Eq. 10); 0 outside the mask.
@@ -61,7 +64,8 @@ class KLCov(TokenObjective):
         chosen = torch.zeros_like(batch.mask).flatten()
         chosen[covariance.masked_fill(~batch.mask, -torch.inf).flatten().topk(count).indices] = True
         chosen = chosen.view_as(batch.mask) & batch.mask
-        penalty = self.beta * (batch.logprob - batch.old_logprob).abs() * chosen
+        drift = batch.logprob - batch.old_logprob
+        penalty = self.beta * drift.abs() * (chosen & (drift.detach().abs() > _ROUNDING))
         return Surrogate(batch.logprob, batch.advantages, chosen, penalty)
 
 
