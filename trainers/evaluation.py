@@ -158,6 +158,7 @@ def evaluate(
             temperature=temperature,
             top_p=top_p,
             seed=seed,
+            exact=task.enumerates_answers,
         )
         n, c, unjudged = count_verdicts(task, texts, answers)
         result.add(split, "sampled", ids, n=n.tolist(), c=c.tolist(), n_unjudged=unjudged.tolist())

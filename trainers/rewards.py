@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
+from .decoding import response_texts
 from .tasks import Task
 
 
@@ -17,21 +18,29 @@ class TaskReward:
 
     __name__ = "right"  # TRL logs the reward under this name
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self, task: Task, tokenizer: Any = None) -> None:
+        self._task, self._tokenizer = task, tokenizer
 
     def __call__(
-        self, completions: list[Any], answer: list[Any], log_metric: Any = None, **columns: Any
+        self,
+        completions: list[Any],
+        answer: list[Any],
+        completion_ids: list[list[int]] | None = None,
+        log_metric: Any = None,
+        **columns: Any,
     ) -> list[float | None]:
         """Judge a rollout batch.
 
         Args:
             completions: B texts, or B one-message conversations.
             answer: the B gold answers.
+            completion_ids: the B responses as tokens; judged instead of the texts where right answers are listed.
             log_metric: TRL's hook for scalar metrics.
             **columns: every other column of the data set, repeated per response.
         """
         texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+        if self._task.enumerates_answers and self._tokenizer is not None and completion_ids is not None:
+            texts = response_texts(self._tokenizer, completion_ids, exact=True)
         verdicts = self._task.judge(texts, answer)
         if log_metric is not None:
             log_metric("unjudged", sum(v == "unjudged" for v in verdicts) / len(verdicts))

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from .decoding import response_texts
+
 BATCH_TOKENS = 32_768
 """Response tokens generated at once when nothing else is said; rows = this ÷ the longest response allowed."""
 
@@ -22,6 +24,7 @@ def sample_responses(
     temperature: float = 1.0,
     top_p: float = 1.0,
     seed: int = 0,
+    exact: bool = False,
     batch_tokens: int = BATCH_TOKENS,
 ) -> list[list[str]]:
     """Sample n responses for each of P prompts.
@@ -35,10 +38,11 @@ def sample_responses(
         temperature: logits are divided by it.
         top_p: nucleus; 1 samples from the whole distribution.
         seed: of the draws; the global random state is left as it was.
+        exact: whether stray special tokens stay in the text (`decoding.response_texts`).
         batch_tokens: response tokens generated at once.
 
     Returns:
-        P lists of n texts, without special tokens.
+        P lists of n texts.
     """
     from transformers import GenerationConfig
 
@@ -63,7 +67,8 @@ def sample_responses(
             inputs = _left_padded([ids[i] for i in part], tokenizer.pad_token_id, model.device)
             output = model.generate(**inputs, generation_config=settings)
             responses = output[:, inputs["input_ids"].size(1) :]
-            for i, text in zip(part, tokenizer.batch_decode(responses, skip_special_tokens=True), strict=True):
+            decoded = response_texts(tokenizer, responses, exact=exact, ends=settings.eos_token_id)
+            for i, text in zip(part, decoded, strict=True):
                 texts[i].append(text)
     return texts
 

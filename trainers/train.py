@@ -60,7 +60,7 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
     if torch.get_num_threads() > 1 and model.num_parameters() < 2_000_000 and not torch.cuda.is_available():
         torch.set_num_threads(1)  # a tiny model's operations are shorter than waking a second thread
 
-    with TaskReward(task) as reward:
+    with TaskReward(task, tokenizer) as reward:
         trainer = RankedGRPOTrainer(
             model=model,
             reward_funcs=reward,

@@ -213,3 +213,19 @@ def test_the_unbiased_estimator_has_the_exact_value_as_its_mean(p, k):
     weights = [math.comb(n, c) * p**c * (1 - p) ** (n - c) for c in range(n + 1)]
     mean = float(np.dot(weights, pass_at_k(np.full(n + 1, n), np.arange(n + 1), k)))
     assert mean == pytest.approx(float(pass_at_k_exact([p], k)[0]), abs=1e-12)
+
+
+def test_a_stray_special_token_is_no_part_of_a_right_answer(policy):
+    """TRL drops special tokens from texts; a policy could hide behind them and never say the answer itself."""
+    from simko.trainers.decoding import response_texts
+    from simko.trainers.rewards import TaskReward
+
+    tokenizer, task = policy[1], task_for("countdown")
+    clean = tokenizer("3 + 4 * 5 <eos>", add_special_tokens=False)["input_ids"]
+    stray = tokenizer("3 + <bos> 4 * 5 <eos>", add_special_tokens=False)["input_ids"]
+    padded = [*clean, tokenizer.pad_token_id, tokenizer.pad_token_id]
+    assert response_texts(tokenizer, [stray], exact=False) == ["3 + 4 * 5"]
+    texts = response_texts(tokenizer, [clean, padded, stray], exact=True)
+    assert texts == ["3 + 4 * 5", "3 + 4 * 5", "3 + <bos> 4 * 5"]
+    reward = TaskReward(task, tokenizer)
+    assert reward(["3 + 4 * 5"] * 3, [["3 + 4 * 5"]] * 3, [clean, padded, stray]) == [1.0, 1.0, 0.0]
