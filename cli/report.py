@@ -67,7 +67,7 @@ def _print_tables(found: object) -> None:
     assert isinstance(found, Findings)
     console = Console(width=None if sys.stdout.isatty() else 10_000)  # a pipe has no width
     for section in found.sections:
-        if section.title not in ("Verdicts", "After training", "Missing runs"):
+        if section.title not in ("Verdicts", "After training", "Right answers kept", "Missing runs"):
             continue
         table = Table(title=section.title, title_justify="left")
         for name in section.table.columns:

@@ -16,6 +16,7 @@ import pandas as pd
 from .bootstrap import Estimate
 from .correlation import Correlation, checkpoints, correlations
 from .frontier import KINDS, matched
+from .modes import modes_kept
 from .outcomes import RANKS, Outcomes
 from .push_check import foretold, push_fits
 from .verdicts import Verdict, verdicts
@@ -52,6 +53,7 @@ def findings(outcomes: Outcomes) -> Findings:
     sections = [
         Section("Verdicts", _VERDICT_WORDS, verdict_table(decided)),
         Section("After training", "mean ± sd over seeds, held-out problems.", results_table(outcomes, ks)),
+        Section("Right answers kept", _MODES_WORDS, modes_table(outcomes)),
         Section("pass@k for every k", "mean over seeds.", curve_table(outcomes)),
     ]
     if reference is not None:
@@ -74,6 +76,10 @@ _VERDICT_WORDS = (
     "A part holds when its 95 % interval lies wholly on the claimed side of 0, does not hold when it lies wholly on "
     "the other, and is undecided otherwise or with fewer than three seeds. A claim holds when all its parts do."
 )
+_MODES_WORDS = (
+    "Distinct right answers of a problem that make up a twentieth or more of its responses in the last tenth of the "
+    "steps, mean ± sd over seeds; of problems with a hundred such responses."
+)
 _FRONTIER_WORDS = (
     "pass@k minus that of {}'s best checkpoint at the same pass@1, reached by stopping early, by another learning "
     "rate, or by either (both). Above, on or below: where the interval lies. Beyond: no checkpoint has that pass@1."
@@ -94,11 +100,10 @@ _FORETOLD_WORDS = (
 
 
 def number(value: float, *, signed: bool = False) -> str:
-    """Three decimals for values up to 1, two beyond; the zero before the point is left out."""
+    """Three decimals for values up to 1, without the zero before the point, and two beyond."""
     if math.isnan(value):
         return "–"
-    text = f"{abs(value):.3f}" if abs(value) < 1 else f"{abs(value):.2f}"
-    text = text.removeprefix("0") if abs(value) < 1 else text
+    text = f"{abs(value):.3f}".removeprefix("0") if abs(value) < 1.0005 else f"{abs(value):.2f}"
     sign = MINUS if value < 0 else "+" if signed else ""
     return sign + text
 
@@ -152,6 +157,11 @@ def results_table(outcomes: Outcomes, ks: Sequence[int]) -> pd.DataFrame:
         row |= {f"Λ({rank})": spread(outcomes.lambda_at(label, rank)) for rank in RANKS}
         rows.append(row)
     return pd.DataFrame(rows).fillna("")
+
+
+def modes_table(outcomes: Outcomes) -> pd.DataFrame:
+    """One row a label; empty where the task has too many problems to tell."""
+    return pd.DataFrame([{"": label, "right answers": spread(kept)} for label, kept in modes_kept(outcomes).items()])
 
 
 def curve_table(outcomes: Outcomes) -> pd.DataFrame:

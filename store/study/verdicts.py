@@ -104,7 +104,7 @@ def verdicts(outcomes: Outcomes, correlations: Sequence[Correlation]) -> list[Ve
             _part(f"{simko} does not have a lower pass@1 than {grpo}", outcomes.difference(simko, grpo, 1), 1),
         )
         found.append(Verdict(4, f"SimKO has a higher pass@{k} than GRPO, and its pass@1 is not lower", better))
-    enough = len(outcomes.by_run) >= FEWEST_SEEDS
+    enough = len({o.planned.seed for o in outcomes.by_run.values()}) >= FEWEST_SEEDS
     negative = tuple(
         Part(f"Λ(1) against pass@{k}, {_WORDS[c.kind]}", c.r, c.low, c.high, -1, enough)
         for c in correlations

@@ -1,0 +1,57 @@
+"""`docs/methods.md` and `docs/study.md` say what is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from simko.trainers.methods import METHODS, owner
+from simko.trainers.options import RunArguments
+from simko.trainers.study.plan import Plan
+from simko.trainers.study.specification import load, shipped
+from synthetic import Made, write_study
+
+DOCS = Path(__file__).parents[2] / "docs"
+ROWS = dict(re.findall(r"^\| `(\w+)` \|(.*)$", (DOCS / "methods.md").read_text(), re.M))
+STUDY = (DOCS / "study.md").read_text()
+
+
+def test_every_method_has_its_row():
+    assert list(ROWS) == list(METHODS)
+
+
+def test_every_option_of_a_method_is_in_its_row_with_its_default():
+    for option in fields(RunArguments):
+        method = owner(option.name)
+        if method is None:
+            continue
+        said = re.search(rf"--{option.name}( [^`]+)?`", ROWS[method])
+        assert said, option.name
+        if option.default is not None:
+            default = f"{option.default:g}" if isinstance(option.default, float) else str(option.default)
+            assert (said[1] or "").strip() == default, option.name
+
+
+def test_the_shipped_studies_are_listed():
+    listed = re.findall(r"^\| `([\w-]+)` \|", STUDY, re.M)
+    assert sorted(listed) == sorted(shipped())
+
+
+def test_the_example_file_can_be_planned(tmp_path):
+    path = tmp_path / "my-study.yaml"
+    path.write_text(re.search(r"```yaml\n(.*?)```", STUDY, re.S)[1])
+    plan = Plan(load(str(path)), tmp_path / "runs")
+    assert {run.label for run in plan.compared({})} == {"GRPO", "SimKO", "SimKO after warm-up", "grpo lr0.25x", *(
+        f"grpo lr{scale}x" for scale in ("0.5", "2")
+    )}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", STUDY, re.S))
+def test_the_example_code_runs(code, tmp_path, monkeypatch, capsys):
+    made = [Made("GRPO", "grpo", seed, [0.2, 0.1, 0.05]) for seed in (1, 2)]
+    write_study(tmp_path / "runs" / "my-study", made)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/study.md", "exec"), {})
+    assert "After training" in capsys.readouterr().out
