@@ -159,6 +159,41 @@ def entropy_means(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     return figure
 
 
+def push_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
+    """Push on Λ(k) by step, one panel a rank; solid from right answers, dotted from wrong ones.
+
+    Columns: run, verdict, step, k, y.
+    """
+    ranks = sorted(frame["k"].unique())
+    figure = _panels([f"Λ({k})" for k in ranks], "push per token", STEP)
+    for panel, k in enumerate(ranks):
+        for run, rows in _by_run(frame[frame["k"] == k]):
+            for verdict, part in rows.groupby("verdict", sort=True):
+                _line(
+                    figure, panel, run, part["step"], part["y"], colours,
+                    dash="solid" if verdict == "right" else "dot", in_legend=verdict == "right",
+                    hover=f"from {verdict} answers, step %{{x}}: %{{y:.4f}}",
+                )  # fmt: skip
+    figure.update_yaxes(zeroline=True, zerolinecolor="rgba(128,128,128,0.5)", zerolinewidth=1)
+    return figure
+
+
+def push_against_shift(frame: pd.DataFrame, colours: Colours) -> go.Figure:
+    """Push on Λ(k) and the measured change, one panel a rank. Columns: run, step, k, push, shift."""
+    ranks = sorted(frame["k"].unique())
+    figure = _panels([f"Λ({k})" for k in ranks], "measured change (nats)", "push per token")
+    for panel, k in enumerate(ranks):
+        for run, rows in _by_run(frame[frame["k"] == k]):
+            figure.add_scatter(
+                x=rows["push"], y=rows["shift"], customdata=rows["step"], name=run, legendgroup=run, mode="markers",
+                showlegend=panel == 0, marker={"color": colours[run], "size": 6, "opacity": 0.75},
+                hovertemplate=f"{run}, step %{{customdata}}<br>push %{{x:.4f}}, change %{{y:.5f}}<extra></extra>",
+                **_cell(figure, panel),
+            )  # fmt: skip
+    figure.update_layout(showlegend=True)
+    return figure
+
+
 def candidates(frame: pd.DataFrame, css: str) -> go.Figure:
     """Ranked candidates of one position as bars. Columns: rank, text, probability, sampled (bool)."""
     notes = [

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import streamlit as st
 
-from . import live_chart, page_concentration, page_entropy, page_lambda_k, page_pass_at_k, page_response, page_runs
+from . import (
+    live_chart,
+    page_concentration,
+    page_entropy,
+    page_lambda_k,
+    page_pass_at_k,
+    page_push,
+    page_response,
+    page_runs,
+)
 from .view import mirror_of, runs_folder, sidebar, style
 
 
@@ -27,6 +36,7 @@ def main(script: str) -> None:
             st.Page(page_pass_at_k.show, title="pass@K", url_path="pass"),
             st.Page(page_concentration.show, title="Concentration", url_path="concentration"),
             st.Page(page_entropy.show, title="Entropy", url_path="entropy"),
+            st.Page(page_push.show, title="Push", url_path="push"),
             st.Page(page_response.show, title="One response", url_path="response"),
         ]
     )

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .batch import TokenBatch, verdict_codes
+from .batch import Credit, Shift, TokenBatch, verdict_codes
+from .push import push_on_ranks
 from .recorder import Recorder
 from .run import create_or_resume, next_attempt, write_vocabulary
 from .schema import Verdict
@@ -183,6 +184,12 @@ def _evals(policy: _Policy, step: int, sharpness: float) -> dict[str, list[Any]]
     }
 
 
+def _credit(mask: Array, advantages: Array) -> Credit:
+    """Of a loss on policy without clipping: the weight of a token is its response's advantage."""
+    one = np.ones(mask.shape, np.float32)
+    return Credit(weight=one * advantages[:, None].astype(np.float32), ratio=one, smoothing=0 * one)
+
+
 def _put_step(
     writer: Recorder, policy: _Policy, step: int, sharpness: float, responses: int, k: int, rng: np.random.Generator
 ) -> None:
@@ -223,20 +230,24 @@ def _put_step(
             "completion": texts,
         }
     )
-    writer.put(
-        TokenBatch(
-            step=step,
-            response_id=ids.astype(np.int64),
-            verdict=verdict_codes(verdicts),
-            mask=mask,
-            token_id=sampled,
-            logprob=logprob[..., 0].astype(np.float32),
-            rank=1 + (logp > logprob).sum(-1),
-            entropy=entropy.astype(np.float32),
-            collision=(p**2).sum(-1).astype(np.float32),
-            forking=entropy > quantile[:, None],
-            top_logprob=np.take_along_axis(logp, order, -1).astype(np.float32),
-            top_id=order.astype(np.int32),
-        )
+    batch = TokenBatch(
+        step=step,
+        response_id=ids.astype(np.int64),
+        verdict=verdict_codes(verdicts),
+        mask=mask,
+        token_id=sampled,
+        logprob=logprob[..., 0].astype(np.float32),
+        rank=1 + (logp > logprob).sum(-1),
+        entropy=entropy.astype(np.float32),
+        collision=(p**2).sum(-1).astype(np.float32),
+        forking=entropy > quantile[:, None],
+        top_logprob=np.take_along_axis(logp, order, -1).astype(np.float32),
+        top_id=order.astype(np.int32),
+        credit=_credit(mask, advantages.ravel()),
     )
+    writer.put(batch)
+    push = push_on_ranks(batch, k)
+    if step % 2 == 0 and push is not None:  # scored again: a small step along the push, and what the other tokens did
+        shift = 0.05 * push + rng.normal(0, 0.02, push.shape)
+        writer.put_shift(Shift(batch.verdict, mask, batch.forking, shift))
     writer.end_step(step)

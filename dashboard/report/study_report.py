@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from ...store.study.correlation import checkpoints
 from ...store.study.outcomes import Outcomes
@@ -86,17 +87,15 @@ def _figures(study: Study, outcomes: Outcomes) -> list[Block]:
 _OVER_SEEDS = "Means over seeds."
 
 
-def _curves(outcomes: Outcomes, colours: charts.Colours):  # type: ignore[no-untyped-def]
-    """pass@k over k: the base policy dotted, each label with its interval."""
+def _curves(outcomes: Outcomes, colours: charts.Colours) -> go.Figure:
+    """pass@k over k, the base policy dotted; the intervals are in the tables, where they can be told apart."""
     rows = []
     for label in ["base", *outcomes.labels]:
+        when = "first" if label == "base" else "latest"
         for k in outcomes.ks:
             at = outcomes.base(k) if label == "base" else outcomes.pass_at(label, k)
-            rows.append(
-                {"run": label, "panel": "", "when": "first" if label == "base" else "latest", "step": 0, "k": k,
-                 "pass_at_k": at.mean, "low": at.low, "high": at.high}
-            )  # fmt: skip
-    figure = charts.pass_curves(pd.DataFrame(rows), colours)
+            rows.append({"run": label, "panel": "", "when": when, "step": 0, "k": k, "pass_at_k": at.mean})
+    figure = charts.pass_curves(pd.DataFrame(rows).assign(low=math.nan, high=math.nan), colours)
     figure.for_each_trace(lambda trace: trace.update(showlegend=True) if trace.name == "base" else None)
     return figure
 
@@ -115,7 +114,8 @@ def _against(outcomes: Outcomes, colours: charts.Colours, *, k: int) -> list[Blo
     points = points[points["k"] == k]
     blocks = []
     if len(points):
-        means = points.groupby(["label", "step"], sort=False, as_index=False)[["lambda_1", "pass_at_k"]].mean()
+        means = points.groupby(["label", "step"], as_index=False)[["lambda_1", "pass_at_k"]].mean()
+        means = means.sort_values("label", key=lambda column: column.map(outcomes.labels.index), kind="stable")
         frame = means.rename(columns={"label": "run", "lambda_1": "x", "pass_at_k": "y"})
         figure = charts.concentration_scatter(frame, colours, x_title="Λ(1) (nats)", y_title=f"pass@{k}")
         words = "One point an evaluation, means over seeds; the last one is large. Correlations are in the table below."

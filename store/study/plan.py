@@ -131,8 +131,16 @@ def open_study(folder: str | Path) -> Study:
         selection_scores=list(plan.get("selection_scores") or []),
         runs=there,
         missing=missing,
-        catalog=Catalog([folder / run.run for run in there]),
+        catalog=_held(Catalog([folder / run.run for run in there])),
     )
+
+
+def _held(catalog: Catalog) -> Catalog:
+    """The catalog with its small tables in memory: every table and figure of a study asks them again."""
+    for table in ("rollups", "evals"):
+        catalog.connection.execute(f"CREATE TABLE held_{table} AS FROM all_{table}")
+        catalog.connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS FROM held_{table}")
+    return catalog
 
 
 def _planned(entry: dict[str, Any]) -> PlannedRun:

@@ -19,8 +19,8 @@ from simko.store.statistics import bootstrap_interval, pass_at_k
 from streamlit.testing.v1 import AppTest
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
-PAGES = ("runs", "lambda_k", "pass_at_k", "concentration", "entropy", "response")
-CHARTS = {"runs": 0, "lambda_k": 2, "pass_at_k": 2, "concentration": 1, "entropy": 2, "response": 1}
+PAGES = ("runs", "lambda_k", "pass_at_k", "concentration", "entropy", "push", "response")
+CHARTS = {"runs": 0, "lambda_k": 2, "pass_at_k": 2, "concentration": 1, "entropy": 2, "push": 2, "response": 1}
 
 
 def _script(page: str) -> None:
@@ -264,7 +264,7 @@ app = AppTest.from_file({str(APP)!r}, default_timeout=60).run()
 assert not app.exception, app.exception[0].stack_trace
 assert app.header[0].value == "Runs"
 assert len(app.dataframe[0].value) == 2
-for name in ("lambda_k", "pass_at_k", "concentration", "entropy", "response"):
+for name in ("lambda_k", "pass_at_k", "concentration", "entropy", "push", "response"):
     assert f"simko.dashboard.page_{{name}}" in sys.modules
 print(sorted({{"torch", "transformers", "trl", "accelerate"}} & set(sys.modules)))
 """

@@ -139,6 +139,65 @@ def test_pkpo_is_the_enumeration(rewards, data):
     assert weights.tolist() == pytest.approx(brute_force(rewards, k), abs=1e-12)
 
 
+def weights_by_enumeration(rewards, k):
+    """s (Eq. 27), its leave-one-out form (Eq. 29) and leave-one-out-minus-one (Eq. 33), by every set; k ≥ 2."""
+    n = len(rewards)
+    sets = [*itertools.combinations(range(n), k)]
+    s = [sum(max(rewards[j] for j in chosen) for chosen in sets if i in chosen) / len(sets) for i in range(n)]
+
+    def s_without(j, i):
+        """The weight j would have had if i had not been drawn."""
+        rest = [chosen for chosen in sets if i not in chosen]
+        return sum(max(rewards[m] for m in chosen) for chosen in rest if j in chosen) / len(rest)
+
+    loo = [s[i] - sum(s_without(j, i) for j in range(n) if j != i) / (n - 1) for i in range(n)] if k < n else None
+    return s, loo, brute_force(rewards, k)
+
+
+def test_the_enumeration_gives_the_vectors():
+    """What the oracle of the property below is worth: all three weights of two groups."""
+    continuous, binary = VECTORS["pkpo_cont_k2"], VECTORS["pkpo_n8_c3_k4"]
+    for rewards, k, expected in ((continuous["g"], 2, continuous), ([1.0] * 3 + [0.0] * 5, 4, binary)):
+        for found, name in zip(weights_by_enumeration(rewards, k), ("s", "sloo", "sloo_minus_one"), strict=True):
+            assert found == pytest.approx(expected[name], abs=1e-9)
+
+
+@settings(deadline=None, max_examples=40)
+@given(logits=st.lists(st.floats(-2, 2), min_size=3, max_size=3), n=st.integers(2, 4), data=st.data())
+def test_pkpo_is_an_unbiased_gradient_of_max_at_k(logits, n, data):
+    """Over every possible group of n answers, E[Σ s_i ∇ log π(y_i)] = ∇ E[max of k answers]."""
+    k = data.draw(st.integers(1, n))
+    worth = torch.tensor(data.draw(st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=3, max_size=3))).double()
+    z = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
+    logp = z.log_softmax(0)
+    best = sum(logp[list(ys)].sum().exp() * worth[list(ys)].max() for ys in itertools.product(range(3), repeat=k))
+    groups = torch.tensor([*itertools.product(range(3), repeat=n)])
+    credit = PKPO(k).group_advantages(worth[groups], torch.zeros(len(groups), n, dtype=torch.float64))
+    chance = logp[groups].sum(1).exp().detach()
+    estimate = (chance * (credit * logp[groups]).sum(1)).sum()
+    expected, found = torch.autograd.grad(best, z, retain_graph=True)[0], torch.autograd.grad(estimate, z)[0]
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-9)
+
+
+@settings(deadline=None, max_examples=60)
+@given(right=st.lists(st.booleans(), min_size=2, max_size=8), data=st.data())
+def test_pass_at_k_training_is_grpo_over_every_subset(right, data):
+    """The bootstrap form (Eq. 6) with all subsets drawn: a response's credit is its subsets' mean GRPO advantage."""
+    n = len(right)
+    k = data.draw(st.integers(1, n))
+    sets = [*itertools.combinations(range(n), k)]
+    rewards = [float(any(right[i] for i in chosen)) for chosen in sets]
+    mean = sum(rewards) / len(sets)
+    deviation = math.sqrt(sum((r - mean) ** 2 for r in rewards) / len(sets)) + 1e-6
+    expected = []
+    for i in range(n):
+        credits = [(r - mean) / deviation for r, chosen in zip(rewards, sets, strict=True) if i in chosen]
+        expected.append(sum(credits) / len(credits))
+    group = torch.tensor([[float(r) for r in right]], dtype=torch.float64)
+    found = PassAtKTraining(k).group_advantages(group, torch.zeros_like(group))[0]
+    assert found.tolist() == pytest.approx(expected, abs=1e-9)
+
+
 def test_pkpo_vectors():
     rewards = torch.tensor([[1.0] * 3 + [0.0] * 5], dtype=torch.float64)
     credit = PKPO(4).group_advantages(rewards, torch.zeros_like(rewards))[0]

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import simko.store
 import torch
+from batches import random_batch
 from scoring import scored
 from simko.probes import Probe
-from simko.store import TokenBatch
+from simko.store import Recorder, TokenBatch
 from simko.store.batch import Credit
-from simko.store.demonstration import write_demonstration_run
 from simko.store.push import push_on_ranks
 from simko.store.rollup import Rollup
+from simko.store.run import create_or_resume
 from simko.trainers.credit import token_credit
 from simko.trainers.engine import RankedGRPOTrainer
 from simko.trainers.methods import METHODS, objective_of
@@ -291,7 +292,10 @@ def counterfactual(method, batch, rewards):
 
 
 def test_a_run_without_credit_has_no_push_and_says_so_with_null(tmp_path):
-    write_demonstration_run(tmp_path, name="plain", steps=3)
+    create_or_resume(tmp_path / "plain", {}, resume=False)
+    with Recorder(tmp_path / "plain", k=4, attempt=1) as recorder:
+        recorder.put(random_batch(1, np.random.default_rng(0)))
+        recorder.end_step(1)
     with simko.store.open(tmp_path) as connection:
         assert connection.execute("SELECT count(*) FROM push").fetchone() == (0,)
         assert connection.execute("SELECT count(*), count(push) FROM token_push").fetchone()[1] == 0
