@@ -1,6 +1,6 @@
 """What the probe costs a training step of the built-in task, as ratios to stock GRPOTrainer in the same run.
 
-    python benchmarks/probe_cost.py [--rounds 5] [--steps 32]
+    python benchmarks/probe_cost.py [--rounds 5] [--steps 40]
 
 Every round trains each variant once, interleaved, from the same weights and seed; the figure is process CPU time a
 step (the recorder's thread included), the ratio is taken round by round, the median printed with its range. Also
@@ -20,7 +20,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from simko.probes.probe import Probe
+from simko.trainers.callbacks import PassAtK
 from simko.trainers.engine import RankedGRPOTrainer
+from simko.trainers.evaluation import evaluate
 from simko.trainers.loading import load_model
 from simko.trainers.objectives import SimKO
 from simko.trainers.parsing import parse
@@ -31,7 +33,15 @@ from transformers.utils.logging import disable_progress_bar
 from trl import GRPOTrainer
 
 BASELINE = "stock GRPOTrainer"
-VARIANTS = (BASELINE, "grpo", "grpo --probe", "simko", "simko --probe")
+VARIANTS = (
+    BASELINE,
+    "grpo",
+    "grpo --probe",
+    "simko",
+    "simko --probe",
+    "simko --probe --probe_rescore 4",
+    "simko --probe --pass_at_k_steps 40",
+)
 
 
 def train_once(variant: str, steps: int, folder: Path, costs: list[Any]) -> float:
@@ -47,7 +57,9 @@ def train_once(variant: str, steps: int, folder: Path, costs: list[Any]) -> floa
     trainer.remove_callback(PrinterCallback)
     probe = Probe.attach(trainer.model, folder / "run", k=5, tau=0.5) if "--probe" in variant else None
     if probe is not None:
-        trainer.attach(probe)
+        trainer.attach(probe, rescore=4 if "rescore" in variant else 0)
+    if "pass_at_k" in variant:  # before the first step and after the last as well: twice in 40 steps
+        trainer.add_callback(PassAtK(lambda _: evaluate(trainer.model, tokenizer, task) and None, 40))
     began = time.process_time()
     trainer.train()
     if probe is not None:
@@ -59,7 +71,7 @@ def train_once(variant: str, steps: int, folder: Path, costs: list[Any]) -> floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=40)
     options = parser.parse_args()
     torch.set_num_threads(1)
     seconds: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
