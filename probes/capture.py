@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from .errors import ProbeCannotSee, TooManyCandidates
+from .logit_transform import LogitTransform
 from .models import causal_lm, check_whole, quiet_eval
-from .statistics import LogitTransform, RowStats, TokenStats, ranked_statistics
+from .statistics import RowStats, TokenStats, ranked_statistics
 
 _CHUNK_BYTES = 16 << 20
 _ADVICE = (

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from .statistics import LogitTransform, RowStats, ranked_statistics
+from .logit_transform import LogitTransform
+from .statistics import RowStats, ranked_statistics
 
 CHUNK_BYTES = {"cpu": 64 << 20}
 """Float32 bytes of a chunk of logits by device type: on the CPU little, elsewhere enough rows to fill the device."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from .errors import ProbeCannotSee
-from .statistics import LogitTransform
+from .logit_transform import LogitTransform
 
 
 def unwrap(model: torch.nn.Module) -> torch.nn.Module:

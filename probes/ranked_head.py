@@ -24,6 +24,7 @@ from transformers.utils import ModelOutput
 
 from .errors import HeadMismatch, TooManyCandidates
 from .folding import fold
+from .logit_transform import LogitTransform
 from .models import (
     causal_lm,
     last_hidden_state,
@@ -33,7 +34,7 @@ from .models import (
     vocabulary_head,
     vocabulary_size,
 )
-from .statistics import LogitTransform, TokenStats
+from .statistics import TokenStats
 from .trl_head import trl_fused_head
 
 _STATE = "_simko_ranked_head"

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import torch
 
-_COLUMNS = 256
+COLUMNS = 256
 """Width of a vocabulary block in the two-level top-K."""
 
 
-def top_candidates(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+def block_maxima(x: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    """(N, V // 256) the largest entry of each whole block of columns of (N, V); in `out` where given."""
+    whole = x.size(1) // COLUMNS
+    return torch.amax(x[:, : whole * COLUMNS].unflatten(1, (whole, COLUMNS)), 2, out=out)
+
+
+def top_candidates(x: torch.Tensor, k: int, maxima: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """The K largest entries of every row (N, V), descending; equal values by index, lowest first.
 
     `torch.topk` leaves the order of equal values open and may return any of those that tie at the boundary, which
     happens often in bfloat16. One candidate more than asked for shows which rows tie there; only those are repaired.
 
+    Args:
+        x: (N, V).
+        k: how many.
+        maxima: `block_maxima(x)`, where they are known already.
+
     Returns:
         values (N, K) and indices (N, K) int64.
     """
-    value, index = _two_level_topk(x, min(k + 1, x.size(1)))
+    value, index = _two_level_topk(x, min(k + 1, x.size(1)), maxima)
     if value.size(1) > k:
         tied = (value[:, k - 1] == value[:, k]).nonzero().squeeze(1)
         if tied.numel():
@@ -47,17 +58,20 @@ def _repair(x: torch.Tensor, value: torch.Tensor, index: torch.Tensor) -> tuple[
     return value[:, :k], index[:, :k]
 
 
-def _two_level_topk(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _two_level_topk(x: torch.Tensor, k: int, maxima: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """`torch.topk` by way of block maxima: the K largest entries lie in the K blocks with the largest maxima."""
     n, v = x.shape
-    whole = v // _COLUMNS
+    whole = v // COLUMNS
     if whole < 2 * k + 2:
         value, index = x.topk(k, dim=1)
         return value, index
-    blocks = x[:, : whole * _COLUMNS].unflatten(1, (whole, _COLUMNS))
-    chosen = blocks.amax(2).topk(k, dim=1).indices
-    candidates = blocks.gather(1, chosen.unsqueeze(2).expand(n, k, _COLUMNS)).flatten(1)
-    candidate_ids = (chosen.unsqueeze(2) * _COLUMNS + torch.arange(_COLUMNS, device=x.device)).flatten(1)
-    rest = torch.arange(whole * _COLUMNS, v, device=x.device).expand(n, -1)
-    value, slot = torch.cat([candidates, x[:, whole * _COLUMNS :]], 1).topk(k, dim=1)
-    return value, torch.cat([candidate_ids, rest], 1).gather(1, slot)
+    maxima = block_maxima(x) if maxima is None else maxima
+    chosen = maxima.topk(k, dim=1).indices
+    blocks = x[:, : whole * COLUMNS].unflatten(1, (whole, COLUMNS))
+    candidates = blocks.gather(1, chosen.unsqueeze(2).expand(n, k, COLUMNS)).flatten(1)
+    ids = (chosen.unsqueeze(2) * COLUMNS + torch.arange(COLUMNS, device=x.device)).flatten(1)
+    if whole * COLUMNS < v:  # the columns after the last whole block
+        candidates = torch.cat([candidates, x[:, whole * COLUMNS :]], 1)
+        ids = torch.cat([ids, torch.arange(whole * COLUMNS, v, device=x.device).expand(n, -1)], 1)
+    value, slot = candidates.topk(k, dim=1)
+    return value, ids.gather(1, slot)

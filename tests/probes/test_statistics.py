@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simko.probes.errors import TooManyCandidates
+from simko.probes.logit_transform import LogitTransform
 from simko.probes.ranking import top_candidates
-from simko.probes.statistics import LogitTransform, ranked_statistics
+from simko.probes.statistics import ranked_statistics
 
 
 def random_logits(n, v, scale=3.0, dtype=torch.float32, seed=0):
