@@ -17,7 +17,7 @@ from .logit_transform import LogitTransform
 from .models import causal_lm, check_whole, quiet_eval
 from .statistics import RowStats, TokenStats, ranked_statistics
 
-_CHUNK_BYTES = 16 << 20
+_CHUNK_BYTES = 8 << 20
 _ADVICE = (
     "let its forward return logits (return_dict=True; no use_liger_kernel or other fused loss), "
     "or score with model(…, labels=labels, ranked=True) after simko.probes.add_ranked_head(model, k=…)"
