@@ -76,6 +76,8 @@ def test_ctrl_c_leaves_a_readable_run_that_resumes(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # A suite that a shell runs in the background inherits "ignore", and so would the command.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     run = tmp_path / "runs" / "cut"
     deadline = time.monotonic() + 120
