@@ -1,0 +1,159 @@
+"""What a token row costs to write and to keep, beside other ways to log it.
+
+    python benchmarks/writing.py [--rounds 5]
+
+131072 rows of a vocabulary of 50000 with K = 5, values random, so that nothing compresses better than it would in a
+run. JSONL, trackio and wandb get a share of the rows and are scaled up; the last two are measured where installed
+(`pip install trackio wandb`), offline and from a table's making to its being on disk. `put()` is wall time, the time
+the training thread waits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from measure import Pages, interleaved, ratio
+from simko.store import Recorder, TokenBatch
+from simko.store.parquet import token_table, write_part
+from simko.store.run import create_or_resume
+
+K = 5
+RESPONSES, WIDTH = 512, 256
+OURS, DEFAULTS, PANDAS, JSONL = "simko: rows and Parquet part", "pyarrow's defaults", "pandas", "JSONL"
+SHARE = 64
+"""The slow ones write one row in so many."""
+
+
+def token_batch(responses: int, width: int) -> TokenBatch:
+    rng = np.random.default_rng(0)
+    shape = (responses, width)
+    top = np.sort(np.log(rng.dirichlet(np.ones(12), size=shape)), -1)[..., ::-1][..., :K].astype(np.float32)
+    return TokenBatch(
+        step=1,
+        response_id=np.arange(responses),
+        verdict=rng.integers(0, 2, responses).astype(np.int8),
+        mask=np.ones(shape, bool),
+        token_id=rng.integers(0, 50_000, shape),
+        logprob=top[..., 0],
+        rank=rng.integers(1, 4, shape),
+        entropy=rng.random(shape).astype(np.float32),
+        collision=rng.random(shape).astype(np.float32),
+        forking=rng.random(shape) < 0.2,
+        top_logprob=top,
+        top_id=rng.integers(0, 50_000, (*shape, K)),
+    )
+
+
+def writers(folder: Path, sizes: dict[str, float]) -> dict[str, Callable[[], None]]:
+    """Name → one write; each notes its bytes a row in `sizes`."""
+    batch = token_batch(RESPONSES, WIDTH)
+    table = token_table(batch, k=K, attempt=1, worker=0)
+    frame, some = table.to_pandas(), table.slice(0, table.num_rows // SHARE)
+    few = some.to_pandas()
+
+    def size(name: str, path: Path, rows: int) -> None:
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        sizes[name] = sum(file.stat().st_size for file in files) / rows
+
+    def ours() -> None:
+        path = folder / "tokens" / "part.parquet"
+        write_part(path, "tokens", token_table(batch, k=K, attempt=1, worker=0), K)
+        size(OURS, path, table.num_rows)
+
+    def defaults() -> None:
+        pq.write_table(table, folder / "default.parquet")
+        size(DEFAULTS, folder / "default.parquet", table.num_rows)
+
+    def pandas() -> None:
+        frame.to_parquet(folder / "pandas.parquet")
+        size(PANDAS, folder / "pandas.parquet", table.num_rows)
+
+    def jsonl() -> None:
+        with (folder / "rows.jsonl").open("w") as file:
+            file.writelines(json.dumps(row) + "\n" for row in some.to_pylist())
+        size(JSONL, folder / "rows.jsonl", some.num_rows)
+
+    def wandb() -> None:
+        import wandb
+
+        inside = Path(tempfile.mkdtemp(dir=folder))
+        with wandb.init(
+            project="benchmark", mode="offline", dir=str(inside), settings=wandb.Settings(silent=True)
+        ) as run:
+            run.log({"tokens": wandb.Table(dataframe=few)})
+        size("wandb table, offline", inside, len(few))
+
+    def trackio() -> None:
+        inside = Path(tempfile.mkdtemp(dir=folder))
+        os.environ["TRACKIO_DIR"] = str(inside)
+        import trackio
+
+        trackio.init(project=inside.name, embed=False)
+        trackio.log({"tokens": trackio.Table(dataframe=few)})
+        trackio.finish()
+        size("trackio table", inside, len(few))
+
+    found = {OURS: ours, DEFAULTS: defaults, PANDAS: pandas, JSONL: jsonl}
+    if importlib.util.find_spec("wandb"):
+        found["wandb table, offline"] = wandb
+    if importlib.util.find_spec("trackio"):
+        found["trackio table"] = trackio
+    return found
+
+
+def waits(folder: Path, puts: int = 200) -> tuple[float, float]:
+    """Median wall seconds of `put()` and of writing the same batch in place, 16 responses of 512 tokens."""
+    batch = token_batch(16, 512)
+    create_or_resume(folder / "run", {}, resume=False)
+    took, inline = [], []
+    with Recorder(folder / "run", k=K, attempt=1, queue_depth=puts) as recorder:
+        for number in range(puts):
+            began = time.perf_counter()
+            recorder.put(batch)
+            took.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            path = folder / "inline" / f"{number}.parquet"
+            write_part(path, "tokens", token_table(batch, k=K, attempt=1, worker=0), K)
+            inline.append(time.perf_counter() - began)
+    return statistics.median(took), statistics.median(inline)
+
+
+def report(pages: Pages, rounds: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sizes: dict[str, float] = {}
+        group = writers(Path(folder), sizes)
+        seconds = interleaved(group, rounds)
+        rows = RESPONSES * WIDTH
+        table = []
+        for name, each in seconds.items():
+            scale = SHARE if name not in (OURS, DEFAULTS, PANDAS) else 1
+            rate = rows / (scale * statistics.median(each))
+            slower = ratio(each, seconds[OURS], scale)
+            table.append([name, f"{rate / 1e3:,.0f}", slower, f"{sizes[name]:.1f}", f"{sizes[name] / sizes[OURS]:.1f}"])
+        heads = ["", "rows a CPU-ms", "× the time of simko", "bytes a row", "× the bytes"]
+        pages.table(f"Writing token rows, K = {K}", heads, table)
+        put, inline = waits(Path(folder))
+        row = ["`put()`", f"{1e3 * put:.3f} ms", f"{inline / put:.0f}"]
+        heads = ["", "wall time", "times faster than writing in place"]
+        pages.table("What the training thread waits for, 8192 tokens", heads, [row])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    report(Pages(), options.rounds)
+
+
+if __name__ == "__main__":
+    main()
