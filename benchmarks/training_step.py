@@ -128,11 +128,13 @@ def report(pages: Pages, rounds: int, steps: int) -> None:
     table = []
     for variant, found in measured.items():
         row = [variant, f"{sum(each['step'] for each in found) / rounds:.1f} s"]
-        for figure in ("step", "scoring and backward", "peak MB"):
-            row.append(ratio([each[figure] for each in found], [each[figure] for each in measured[STOCK]]))
+        figures = ("step", "scoring and backward", "peak MB")
+        row += [
+            ratio([each[figure] for each in found], [each[figure] for each in measured[STOCK]]) for figure in figures
+        ]
         table.append(row)
     heads = ["", "a step", "× the step", "× scoring and backward", "× peak memory"]
-    note = f"{RESPONSES} responses of {TOKENS} tokens, generation included; the optimizer's step is in none of the times."
+    note = f"{RESPONSES} responses of {TOKENS} tokens, generation included, without the optimizer's step."
     pages.table("A training step of a Llama with 135M parameters", heads, table, note)
 
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from ..store.errors import SimkoError
 
 COMMANDS = {
+    "demo": ("demo", "demo_main", "write runs to look at, without a model"),
     "report": ("report", "report_main", "write a study or a run as one HTML file"),
     "query": ("query", "query_main", "run SQL on the logs of one run or a folder of runs"),
     "study": ("study", "study_main", "run a study: methods x seeds x base policies"),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from ..store import open as open_runs
+from ..store.next_commands import next_commands
 
 PASS_AT = (1, 8, 64, 256)
 RANKS = (1, 2, 3)
@@ -69,25 +67,4 @@ def print_summary(run_dir: Path, window: int) -> None:
     )
     query = "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND k <= 3 ORDER BY step DESC, k LIMIT 9"
     print(f"\nrun folder: {run_dir}")
-    print(f"look at it: {_command('streamlit')} run {_dashboard()} -- --runs {run_dir.parent}")
-    print(f'ask it:     {_command("simko")} query "{query}" --runs {run_dir}', flush=True)
-
-
-def _command(name: str) -> str:
-    """How a person here can type an installed command: by its name if the shell finds that one, else by its path."""
-    beside = Path(sys.executable).parent / name
-    found = shutil.which(name)
-    if not beside.exists() or (found and Path(found).resolve() == beside.resolve()):
-        return name
-    return _short(beside)
-
-
-def _dashboard() -> str:
-    spec = find_spec("simko.dashboard")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    return _short(Path(folders[0]) / "app.py") if folders else "dashboard/app.py"
-
-
-def _short(path: Path) -> str:
-    """The path as seen from the current folder, if it lies in there."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    print("\n".join(next_commands(run_dir.parent, run_dir, query)), flush=True)
