@@ -24,8 +24,18 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from ..store.catalog import Run, define_views, empty_relation, largest_k, load_runs, quote, select_parts, small_tables
+from ..store.catalog import (
+    VOCABULARY,
+    Run,
+    define_views,
+    empty_relation,
+    largest_k,
+    load_runs,
+    select_parts,
+    small_tables,
+)
 from ..store.errors import RunNotFound
 from ..store.manifest import Part
 from ..store.run import VOCABULARY_FILE
@@ -120,11 +130,11 @@ class Mirror:
             return
         try:
             # Read and cast before the INSERT: a statement that fails would abort the whole refresh.
-            select = select_parts(table, run.name, [part.path for _, part in parts])
-            rows = self._read(f"SELECT COLUMNS(lambda name: name NOT IN {LEFT_ON_DISK}) FROM ({select})")
-            fields = [field for field in _schema(table, self._k) if field.name in rows.schema.names]
-            rows = rows.select([field.name for field in fields]).cast(pa.schema(fields))
-        except (duckdb.Error, pa.ArrowException) as error:
+            rows = pa.concat_tables(
+                [_read_part(part.path, arrow_schema(table, self._k)) for _, part in parts], promote_options="default"
+            )
+            rows = rows.add_column(0, "run", pa.repeat(run.name, rows.num_rows))
+        except (OSError, pa.ArrowException) as error:
             if len(parts) > 1:
                 for single in parts:
                     self._ingest(run, table, [single])
@@ -146,17 +156,10 @@ class Mirror:
         known = self._con.execute("SELECT 1 FROM vocabulary WHERE run = ? LIMIT 1", [run.name]).fetchall()
         if not known and path.exists():
             try:
-                rows = self._read(
-                    f"SELECT {quote(run.name)} AS run, token_id, text FROM read_parquet({quote(str(path))})"
-                )
-            except duckdb.Error:
+                rows = _read_part(path, pa.schema([field for field in VOCABULARY if field.name != "run"]))
+            except (OSError, pa.ArrowException):
                 return
-            self._insert("vocabulary", rows)
-
-    @staticmethod
-    def _read(select: str) -> Any:
-        with duckdb.connect(":memory:", config={"threads": 2}) as reader:
-            return reader.sql(select).to_arrow_table()
+            self._insert("vocabulary", rows.add_column(0, "run", pa.repeat(run.name, rows.num_rows)))
 
     def _start_over(self, k: int) -> None:
         """Make every base relation, empty, with columns for K ranks, and the views on them."""
@@ -260,8 +263,16 @@ class Mirror:
         return f"{empty} UNION ALL BY NAME {select_parts(table, run, parts)}" if parts else empty
 
 
-def _schema(table: TableName, k: int) -> pa.Schema:
-    return arrow_schema(table, k).insert(0, pa.field("run", pa.string()))
+def _read_part(path: Path, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema` that a Parquet file has, in its types, but those left on disk.
+
+    Raises:
+        OSError, pa.ArrowException: it cannot be read.
+    """
+    with pq.ParquetFile(path) as file:
+        there = set(file.schema_arrow.names).difference(LEFT_ON_DISK)
+        fields = [field for field in schema if field.name in there]
+        return file.read([field.name for field in fields], use_threads=False).cast(pa.schema(fields))
 
 
 def _key(part: Part) -> _Key:
