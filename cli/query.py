@@ -1,6 +1,8 @@
-"""`simko query`: SQL over the logs of a run or a folder of runs.
+"""`simko query`: SQL over the logs of a run or a folder of runs, typed or by name.
 
     simko query "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all'" --runs runs/ --format csv
+    simko query top-forking-tokens --set limit=50        a query that comes with simko; --list lists them
+    simko query lambda-by-verdict --watch 5              asked again every five seconds
 
 The views are those of `docs/schema.md`. The answer goes to stdout (or `--output`), warnings about unreadable files to
 stderr; a mistake is one line on stderr and exit code 2.
@@ -10,9 +12,13 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
+import json
 import os
 import re
 import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,8 +26,12 @@ import duckdb
 
 from ..store.catalog import VIEWS, Catalog
 from ..store.errors import QueryFailed
+from ..store.named_queries import named_queries, named_query
+from .answers import BINARY, FORMATS, table, write, write_stream
 
-FORMATS = ("table", "csv", "json", "parquet")
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+|[a-z]+")
+_BATCH = 100_000
+"""Rows in memory at a time."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,16 +40,25 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="simko query", description="Run SQL on the logs of one run or a folder of runs.")
-    parser.add_argument("sql", help="one SELECT over the views: " + ", ".join(VIEWS))
+    parser = _Parser(prog="simko query", description="Ask the logs of one run or a folder of runs.", allow_abbrev=False)
+    about = "a query's name, one SELECT over the views ({}), a .sql file, or - for standard input"
+    parser.add_argument("sql", nargs="?", help=about.format(", ".join(VIEWS)))
     parser.add_argument(
         "--runs",
         action="append",
         metavar="FOLDER",
         help="a run or a folder of runs; may be repeated (default: $SIMKO_RUNS, else runs)",
     )
+    parser.add_argument("--list", action="store_true", help="the queries that come with simko, a line each")
+    parser.add_argument("--show", action="store_true", help="print the query's SQL instead of asking it")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the query, $NAME in its SQL"
+    )
     parser.add_argument("--format", choices=FORMATS, default="table", help="how the answer is written (default: table)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file instead of stdout")
+    parser.add_argument(
+        "--watch", type=float, metavar="SECONDS", help="ask again and again; a pipe gets each answer that differs"
+    )
     return parser
 
 
@@ -51,36 +70,116 @@ def query_main(argv: list[str]) -> int:
         RunNotFound: a folder does not exist.
     """
     options = _parser().parse_args(argv)
-    catalog = Catalog(options.runs or [os.environ.get("SIMKO_RUNS", "runs")])
-    for problem in catalog.problems:
-        print(f"simko query: warning: {problem}", file=sys.stderr)
-    if not catalog.runs:
-        print("simko query: no runs there yet; `simko-train --probe` makes one", file=sys.stderr)
-    answer = _run(catalog.connection, options.sql)
-    if options.format == "parquet" and options.output is None and sys.stdout.isatty():
-        raise QueryFailed("Parquet is not for a terminal; add --output FILE or pipe it on")
-    try:
-        _write(answer, options.format, options.output)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise QueryFailed(f"cannot write {options.output or 'the answer'}: {error.strerror}") from error
+    if options.list:
+        width = max(len(name) for name in named_queries())
+        print("\n".join(f"{name:<{width}}  {query.description}" for name, query in named_queries().items()))
+        return 0
+    if options.sql is None:
+        raise QueryFailed("the following arguments are required: sql; see `simko query --help`")
+    sql, parameters = _question(options.sql, options.set)
+    if options.show:
+        print(sql.rstrip())
+        return 0
+    if options.format in BINARY and options.output is None and sys.stdout.isatty():
+        raise QueryFailed(f"{options.format} is not for a terminal; add --output FILE or pipe it on")
+    folders = options.runs or [os.environ.get("SIMKO_RUNS", "runs")]
+    if options.watch is None:
+        _ask(folders, sql, parameters, lambda answer: write(answer, options.format, options.output))
+        return 0
+    if options.watch <= 0 or options.format in BINARY or options.output is not None:
+        raise QueryFailed("--watch takes seconds above 0, and shows a table, csv or json on stdout")
+    _watch(folders, sql, parameters, options.format, options.watch)
     return 0
 
 
-def _run(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
-    """The answer as an Arrow table."""
+def _question(text: str, settings: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The SQL meant, and its parameters."""
+    given: dict[str, str] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise QueryFailed(f"--set {setting}: write NAME=VALUE")
+        given[name] = value
+    if _NAME.fullmatch(text):
+        query = named_query(text)
+        return query.sql, query.parameters(given)
+    if text == "-":
+        text = sys.stdin.read()
+    elif text.endswith(".sql") and not re.search(r"\s", text):
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise QueryFailed(f"cannot read {text}: {getattr(error, 'strerror', None) or error}") from error
+    return text, {name: _value(value) for name, value in given.items()}
+
+
+def _value(text: str) -> Any:
     try:
-        statements = connection.extract_statements(sql)
-        if len(statements) != 1:
-            raise QueryFailed(f"give one statement, not {len(statements)}; the views are {', '.join(VIEWS)}")
-        if statements[0].type != duckdb.StatementType.SELECT:
-            raise QueryFailed(
-                "only SELECT answers questions here; open the Parquet files with duckdb for anything else"
-            )
-        return connection.sql(sql).to_arrow_table()
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _ask(folders: Sequence[str], sql: str, parameters: Mapping[str, Any], take: Callable[[Any], None]) -> None:
+    """Ask and hand the answer on, a reader of record batches."""
+    answer = _opened(folders, sql, parameters)
+    try:
+        take(answer)
     except duckdb.Error as error:
         raise QueryFailed(_explain(error)) from error
+
+
+def _opened(folders: Sequence[str], sql: str, parameters: Mapping[str, Any]) -> Any:
+    """The answer as a reader of record batches; asked twice where files went away under the first question."""
+    for last in (False, True):
+        catalog = Catalog(folders)
+        try:
+            answer = _run(catalog.connection, sql, parameters)
+        except duckdb.IOException as error:
+            if last:
+                raise QueryFailed(_explain(error)) from error
+            continue
+        except duckdb.Error as error:
+            raise QueryFailed(_explain(error)) from error
+        for problem in catalog.problems:
+            print(f"simko query: warning: {problem}", file=sys.stderr)
+        if not catalog.runs:
+            print("simko query: no runs there yet; `simko-train --probe` makes one", file=sys.stderr)
+        break
+    return answer
+
+
+def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> Any:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise QueryFailed(f"give one statement, not {len(statements)}; the views are {', '.join(VIEWS)}")
+    if statements[0].type != duckdb.StatementType.SELECT:
+        raise QueryFailed("only SELECT answers questions here; open the Parquet files with duckdb for anything else")
+    return connection.sql(sql, params=dict(parameters) or None).to_arrow_reader(_BATCH)
+
+
+def _watch(folders: Sequence[str], sql: str, parameters: Mapping[str, Any], form: str, seconds: float) -> None:
+    if sys.stdout.isatty() and form == "table":
+        from rich.live import Live
+
+        with Live(auto_refresh=False, screen=True, vertical_overflow="crop") as live:
+            while True:
+                _ask(folders, sql, parameters, lambda answer: live.update(table(answer), refresh=True))
+                time.sleep(seconds)
+    shown = None
+    while True:
+        text = _text(folders, sql, parameters, form)
+        if text != shown:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        shown = text
+        time.sleep(seconds)
+
+
+def _text(folders: Sequence[str], sql: str, parameters: Mapping[str, Any], form: str) -> str:
+    buffer = io.StringIO()
+    _ask(folders, sql, parameters, lambda answer: write_stream(answer, form, buffer))
+    return buffer.getvalue()
 
 
 def _explain(error: duckdb.Error) -> str:
@@ -92,61 +191,7 @@ def _explain(error: duckdb.Error) -> str:
         near = difflib.get_close_matches(unknown[1], VIEWS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"the views are {', '.join(VIEWS)}"
         return f"there is no view {unknown[1]}; {hint}"
+    missing = re.search(r"Values were not provided for the following .*parameters: (\w+)", text)
+    if missing:
+        return f"the SQL has a parameter ${missing[1]}; give it with --set {missing[1]}=VALUE"
     return first if "column" in first.lower() else f"{first}; the views are {', '.join(VIEWS)}"
-
-
-def _write(answer: Any, form: str, output: Path | None) -> None:
-    if form == "parquet":
-        import pyarrow.parquet as pq
-
-        pq.write_table(answer, output if output is not None else sys.stdout.buffer)
-        return
-    text = {"csv": _csv, "json": _json, "table": _table}[form](answer)
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        output.write_text(text, encoding="utf-8")
-
-
-def _csv(answer: Any) -> str:
-    csv: str = answer.to_pandas(types_mapper=_keep_integers).to_csv(index=False)
-    return csv
-
-
-def _json(answer: Any) -> str:
-    import json
-
-    return json.dumps(answer.to_pylist(), ensure_ascii=False, default=str, indent=1) + "\n"
-
-
-def _keep_integers(arrow_type: Any) -> Any:
-    """Integers with NULLs stay integers in CSV."""
-    import pandas as pd
-    import pyarrow as pa
-
-    return pd.Int64Dtype() if pa.types.is_integer(arrow_type) else None
-
-
-def _table(answer: Any) -> str:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    columns = answer.to_pydict()
-    for field in answer.schema:
-        numeric = str(field.type).startswith(("int", "uint", "float", "double", "decimal"))
-        table.add_column(field.name, justify="right" if numeric else "left", no_wrap=numeric)
-    for row in zip(*columns.values(), strict=True):
-        table.add_row(*(Text(_cell(value)) for value in row))
-    # A pipe has no width: cells are then never cut.
-    console = Console(width=None if sys.stdout.isatty() else 10_000)
-    with console.capture() as captured:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.5g}" if isinstance(value, float) else str(value)

@@ -92,6 +92,8 @@ class Catalog:
     def __init__(self, folder: str | Path | Sequence[str | Path]) -> None:
         self.runs, self.problems = load_runs(folder)
         self.connection = duckdb.connect(":memory:")
+        # DuckDB would draw a bar into stdout, among the rows, when a query takes seconds.
+        self.connection.execute("SET enable_progress_bar = false")
         for name, table in small_tables(self.runs).items():
             self.connection.register(f"{name}_arrow", table)
             self.connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {name}_arrow")

@@ -115,3 +115,108 @@ def test_the_dispatcher_lists_its_commands_and_knows_no_others(capsys):
     assert all(name in out for name in COMMANDS)
     assert main(["quary"]) == 2
     assert "query" in capsys.readouterr().err
+
+
+def test_queries_by_name(runs, capsys):
+    assert ask(runs, "--list") == 0
+    listed = capsys.readouterr().out
+    assert "top-forking-tokens" in listed and "lambda-by-verdict" in listed
+    assert ask(runs, "top-forking-tokens", "--show") == 0
+    assert "-- $limit = 20" in capsys.readouterr().out
+    assert ask(runs, "top-forking-tokens", "--set", "limit=3", "--format", "json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+
+
+def test_sql_from_a_file_and_from_standard_input(runs, tmp_path, capsys, monkeypatch):
+    (tmp_path / "mine.sql").write_text("SELECT count(*) AS n FROM runs WHERE method = $method")
+    question = [str(tmp_path / "mine.sql"), "--set", "method=grpo", "--format", "csv"]
+    assert ask(runs, *question) == 0
+    assert capsys.readouterr().out.split() == ["n", "1"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("SELECT 2 AS two"))
+    assert ask(runs, "-", "--format", "csv") == 0
+    assert capsys.readouterr().out.split() == ["two", "2"]
+
+
+def test_an_arrow_stream(runs, tmp_path):
+    import pyarrow as pa
+
+    target = tmp_path / "answer.arrows"
+    assert ask(runs, LAMBDA, "--format", "arrow", "--output", str(target)) == 0
+    with pa.ipc.open_stream(target) as stream:
+        assert stream.read_all().column("k").to_pylist() == [1, 2] * 3
+
+
+def test_a_large_answer_is_streamed(runs, tmp_path):
+    target = tmp_path / "many.csv"
+    measured = (
+        "import sys; from simko.cli.simko import main; code = main(sys.argv[1:]);"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]); sys.exit(code)"
+    )
+    peaks = []
+    for rows in (1_000, 2_000_000):
+        sql = f"SELECT i, 'text ' || i AS t FROM range({rows}) r(i)"
+        arguments = ["query", sql, "--runs", str(runs), "--format", "parquet", "--output", str(target)]
+        done = subprocess.run([sys.executable, "-c", measured, *arguments], capture_output=True, check=True, text=True)
+        peaks.append(int(done.stdout) / 1024)
+    assert pq.read_metadata(target).num_rows == 2_000_000
+    assert peaks[1] - peaks[0] < 100  # MB; the answer has 60
+
+
+def test_a_failing_answer_leaves_no_half_file(runs, tmp_path, capsys):
+    target = tmp_path / "answer.csv"
+    sql = "SELECT CASE WHEN i > 500000 THEN error('late') ELSE i END AS i FROM range(600000) r(i)"
+    assert ask(runs, sql, "--format", "csv", "--output", str(target)) == 2
+    assert "late" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_text_that_steers_terminals_is_shown_not_sent(runs, capsys):
+    assert ask(runs, r"SELECT E'\x1b]0;owned\x07' || chr(8238) || 'ende' AS text") == 0
+    out = capsys.readouterr().out
+    assert r"\x1b]0;owned\x07\u202eende" in out and "\x1b" not in out
+
+
+def test_a_long_table_says_that_it_is_cut(runs, capsys):
+    assert ask(runs, "SELECT * FROM range(1500)") == 0
+    out = capsys.readouterr().out
+    assert "the first 1000 rows" in out and "999" in out and "1001" not in out
+
+
+def test_watching_tells_each_answer_once(tmp_path):
+    write_demonstration_run(tmp_path, name="first", steps=2, responses=8)
+    arguments = [
+        "query",
+        "SELECT count(*) AS n FROM runs",
+        "--runs",
+        str(tmp_path),
+        "--format",
+        "csv",
+        "--watch",
+        "0.1",
+    ]
+    watcher = subprocess.Popen([sys.executable, "-m", "simko.cli.simko", *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        assert [watcher.stdout.readline() for _ in range(2)] == ["n\n", "1\n"]
+        write_demonstration_run(tmp_path, name="second", steps=2, responses=8)
+        assert [watcher.stdout.readline() for _ in range(2)] == ["n\n", "2\n"]
+    finally:
+        watcher.kill()
+        watcher.communicate()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["forking-tokens"], "did you mean top-forking-tokens"),
+        (["top-forking-tokens", "--set", "limit"], "NAME=VALUE"),
+        (["top-forking-tokens", "--set", "rows=3"], "it has: limit"),
+        (["SELECT $x"], "give it with --set x=VALUE"),
+        (["missing.sql"], "cannot read missing.sql"),
+        (["SELECT 1", "--watch", "0"], "above 0"),
+        (["SELECT 1", "--watch", "1", "--format", "arrow"], "shows a table, csv or json"),
+    ],
+)
+def test_more_mistakes(runs, arguments, message, capsys):
+    assert ask(runs, *arguments) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
