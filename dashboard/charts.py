@@ -178,6 +178,17 @@ def push_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     return figure
 
 
+def cost_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
+    """What a step takes and what of it is the probe's. Columns: run, step, step_ms, capture_ms, queue_wait_ms."""
+    panels = {"step_ms": "step", "capture_ms": "probe", "queue_wait_ms": "waiting for the queue"}
+    figure = _panels(list(panels.values()), "ms a step", STEP)
+    for panel, column in enumerate(panels):
+        for run, rows in _by_run(frame):
+            _line(figure, panel, run, rows["step"], rows[column], colours, hover="step %{x}: %{y:.2f} ms")
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
 def push_against_shift(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     """Push on Λ(k) and the measured change, one panel a rank. Columns: run, step, k, push, shift."""
     ranks = sorted(frame["k"].unique())

@@ -10,6 +10,7 @@ from . import (
     live_chart,
     page_concentration,
     page_entropy,
+    page_health,
     page_lambda_k,
     page_pass_at_k,
     page_push,
@@ -37,6 +38,7 @@ def main(script: str) -> None:
             st.Page(page_concentration.show, title="Concentration", url_path="concentration"),
             st.Page(page_entropy.show, title="Entropy", url_path="entropy"),
             st.Page(page_push.show, title="Push", url_path="push"),
+            st.Page(page_health.show, title="Health", url_path="health"),
             st.Page(page_response.show, title="One response", url_path="response"),
         ]
     )

@@ -41,7 +41,7 @@ from ..store.manifest import Part
 from ..store.run import VOCABULARY_FILE
 from ..store.schema import TABLES, TableName, arrow_schema
 
-INGESTED: tuple[TableName, ...] = ("responses", "rollups", "evals")
+INGESTED: tuple[TableName, ...] = ("responses", "rollups", "evals", "costs")
 LEFT_ON_DISK = ("prompt", "completion")
 """Columns that are NULL in the mirror's tables."""
 _SLICE = 100_000

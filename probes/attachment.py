@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..store.logged_rows import LoggedRows
 from .capture import check_visible
 from .models import causal_lm, unwrap
 from .ranked_head import RankedHead, add_ranked_head, has_ranked_head
@@ -36,6 +37,7 @@ def attach_to(
     recorder: Any,
     resume: bool,
     start_step: int,
+    rows: LoggedRows,
     verify: bool,
 ) -> Attachment:
     """Prepare a model for `Probe`; arguments and errors are those of `Probe.attach`.
@@ -64,6 +66,7 @@ def attach_to(
             recorder=recorder,
             resume=resume,
             start_step=start_step,
+            rows=rows,
         )
     except BaseException:
         if head is not None:

@@ -26,9 +26,11 @@ from typing import Any, Self
 
 import torch
 
+from ..store.logged_rows import LoggedRows
 from .attachment import attach_to
 from .capture import capture, inputs_of
 from .clock import StepClock
+from .guard import Guard
 from .handover import Mailbox, deferred_batch, deferred_shift
 from .null import NullProbe
 from .ranked_head import RankedHead
@@ -45,7 +47,6 @@ class Probe:
     Attributes:
         recorder: where the rows go (`simko.store.Recorder`).
         step: the optimizer step being scored, from 1.
-        errors: number of errors of the probe itself; the first one switches it off.
         clock: counts optimizer steps; a trainer that calls `end_step` itself may `remove()` it.
     """
 
@@ -64,7 +65,7 @@ class Probe:
     ) -> None:
         self.recorder = recorder
         self.step = start_step + 1
-        self.errors = 0
+        self._guard = Guard()
         self._k, self._temperature, self._tau = k, temperature, tau
         # Its own, since fast tokenizers must not be used by two threads.
         self._tokenizer = copy.deepcopy(tokenizer)
@@ -96,6 +97,7 @@ class Probe:
         recorder: Any = None,
         resume: bool = False,
         start_step: int = 0,
+        rows: LoggedRows | None = None,
         verify: bool = True,
     ) -> Self:
         """Attach a probe to a model and open (or continue) the run folder.
@@ -111,6 +113,7 @@ class Probe:
             recorder: a recorder already open on the run folder; the folder's `run.json` is then the caller's.
             resume: continue a run that is there already, as a new attempt.
             start_step: optimizer steps done before; the first one logged is `start_step + 1`.
+            rows: which token rows are written, and how exactly; None: all. Roll-ups always count every token.
             verify: run a few tokens to see that the logged statistics will be the model's own.
 
         Raises:
@@ -129,6 +132,7 @@ class Probe:
             recorder=recorder,
             resume=resume,
             start_step=start_step,
+            rows=rows or LoggedRows(),
             verify=verify,
         )
         return cls(
@@ -142,6 +146,11 @@ class Probe:
             head=place.head,
             worker=(place.opened.rank, place.opened.world_size),
         )
+
+    @property
+    def errors(self) -> int:
+        """Number of errors of the probe itself; the first one switches it off."""
+        return self._guard.errors
 
     @property
     def active(self) -> bool:
@@ -182,7 +191,7 @@ class Probe:
             yield scope
         finally:
             self._scope = outer
-            self._guarded(self._release, scope)
+            self._guard(self._release, scope)
 
     def rescored(self, before: TokenStats, after: TokenStats, *, verdicts: torch.Tensor, mask: torch.Tensor) -> None:
         """Log how the distributions of the open step's tokens have changed; before `end_step`.
@@ -193,17 +202,17 @@ class Probe:
             mask: (B, T) tokens that count.
         """
         if self.active:
-            self._guarded(self._put_shift, before, after, verdicts, mask)
+            self._guard(self._put_shift, before, after, verdicts, mask)
 
     def responses(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write rows of `responses` (columns of the schema without attempt and worker)."""
         if self.active:
-            self._guarded(self.recorder.put_responses, columns)
+            self._guard(self.recorder.put_responses, columns)
 
     def evals(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write rows of `evals` (columns of the schema without attempt and worker)."""
         if self.active:
-            self._guarded(self.recorder.put_evals, columns)
+            self._guard(self.recorder.put_evals, columns)
 
     def end_step(self, step: int | None = None) -> None:
         """Close an optimizer step: what is scored next belongs to the next one.
@@ -216,7 +225,7 @@ class Probe:
                 anything.
         """
         if self.active:
-            self._guarded(self._end_step, step)
+            self._guard(self._end_step, step)
 
     def close(self, status: str = "finished") -> None:
         """Write everything out and let go of the model. Later calls do nothing.
@@ -232,7 +241,7 @@ class Probe:
         self.clock.remove()
         if self._head is not None:
             self._head.remove()
-        self._guarded(self._finish, status)
+        self._guard(self._finish, status)
 
     def __enter__(self) -> Self:
         return self
@@ -247,21 +256,6 @@ class Probe:
 
     # The training thread
 
-    def _guarded(self, function: Any, *args: Any) -> None:
-        try:
-            function(*args)
-        except Exception as error:
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        self.errors += 1
-        if self.errors == 1:
-            warnings.warn(
-                f"the probe is switched off, training goes on: {type(error).__name__}: {error}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-
     def _forward(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if (
             self.active
@@ -270,7 +264,7 @@ class Probe:
             and (self._scope is not None or not self._scopes_only)
             and torch._C._current_graph_task_id() == -1  # not a recomputation inside backward
         ):
-            self._guarded(self._log, module, args, kwargs, output)
+            self._guard(self._log, module, args, kwargs, output)
 
     @torch.no_grad()
     def _log(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -321,7 +315,7 @@ class Probe:
         if not self.active:
             return
         if self._scored:
-            self._guarded(self._end_step, self.step)
+            self._guard(self._end_step, self.step)
             return
         self.step += 1
         if not self._seen and not self._scopes_only:
@@ -339,8 +333,8 @@ class Probe:
         step = self.step if step is None else step
         if self._scope is not None:
             self._release(self._scope)
-        self.recorder.end_step(step)
-        self.step, self._scored = step + 1, False
+        self.recorder.end_step(step, self._guard.spent_ms)
+        self.step, self._scored, self._guard.spent_ms = step + 1, False, 0.0
         self._write_responses()
 
     def _write_responses(self) -> None:
@@ -349,7 +343,7 @@ class Probe:
 
     def _finish(self, status: str) -> None:
         if self._scored:
-            self.recorder.end_step(self.step)
+            self.recorder.end_step(self.step, self._guard.spent_ms)
         self.recorder.flush()
         self._write_responses()
         self.recorder.close(status)

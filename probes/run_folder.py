@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..store.logged_rows import LoggedRows
 from ..store.recorder import Recorder
 from ..store.run import create_or_resume, next_attempt, write_vocabulary
 from .forking import RULE
@@ -38,6 +39,7 @@ def open_run(
     recorder: Any,
     resume: bool,
     start_step: int,
+    rows: LoggedRows,
 ) -> OpenedRun:
     """Write `run.json` and the vocabulary on the first process and open a recorder on each.
 
@@ -53,7 +55,8 @@ def open_run(
     attempt: list[Any] = [None]
     if rank == 0:
         try:
-            described = describe(run_dir, model, k=k, temperature=temperature, tau=tau, tokenizer=tokenizer, info=info)
+            meaning = semantics(k=k, temperature=temperature, tau=tau, rows=rows)
+            described = describe(run_dir, model, tokenizer=tokenizer, info=info, probe=meaning)
             create_or_resume(run_dir, described, resume=resume)
             if tokenizer is not None:
                 write_vocabulary(run_dir, token_texts(tokenizer, _vocabulary(model, tokenizer)))
@@ -72,12 +75,13 @@ def open_run(
         rank=rank,
         world_size=world_size,
         config=dict(info.get("config", {})),
+        rows=rows,
     )
     return OpenedRun(opened, rank, world_size)
 
 
 def describe(
-    run_dir: Path, model: Any, *, k: int, temperature: float, tau: float, tokenizer: Any, info: Mapping[str, Any]
+    run_dir: Path, model: Any, *, tokenizer: Any, info: Mapping[str, Any], probe: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The content of `run.json`: what can be seen here, then `info` on top."""
     return {
@@ -91,11 +95,11 @@ def describe(
         "versions": versions(),
         "config": {},
         **info,
-        "probe": semantics(k=k, temperature=temperature, tau=tau),
+        "probe": probe,
     }
 
 
-def semantics(*, k: int, temperature: float, tau: float) -> dict[str, Any]:
+def semantics(*, k: int, temperature: float, tau: float, rows: LoggedRows) -> dict[str, Any]:
     """What the logged numbers mean, for `run.json`.
 
     Log-probabilities are `raw`: of softmax(logits / temperature), before any sampling filter such as top-k or top-p.
@@ -107,6 +111,7 @@ def semantics(*, k: int, temperature: float, tau: float) -> dict[str, Any]:
         "entropy": "exact",
         "forking": RULE.format(tau=tau),
         "tie_rule": TIE_RULE,
+        "rows": rows.describe(),
     }
 
 

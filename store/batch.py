@@ -78,7 +78,6 @@ class TokenBatch:
         forking: (B, T) bool.
         top_logprob: (B, T, K) log-probability of rank 1..K.
         top_id: (B, T, K) int, their vocabulary ids.
-        log_rows: (B,) bool or None: responses whose token rows are written (None: all). Rollups count every response.
         credit: what the loss does at each token, or None where no loss was seen.
     """
 
@@ -94,7 +93,6 @@ class TokenBatch:
     forking: Array
     top_logprob: Array
     top_id: Array
-    log_rows: Array | None = None
     credit: Credit | None = None
 
 

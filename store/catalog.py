@@ -39,6 +39,8 @@ VIEWS = (
     "push",
     "token_push",
     "runs",
+    "costs",
+    "run_costs",
 )
 """The views, in the order they are made, after `attempt_spans` that they share; each is a file in `sql/`."""
 
@@ -55,10 +57,15 @@ ATTEMPTS = pa.schema(
         ("dropped", pa.int64()),
     ]
 )
+SIZES = pa.schema(
+    [("run", pa.string()), ("attempt", pa.int32()), ("table_name", pa.string())]
+    + [(name, pa.int64()) for name in ("n_files", "n_rows", "n_bytes")]
+)
 RUN_INFO = pa.schema(
     [(name, pa.string()) for name in ("run", "path", "created", "method", "model", "task", "dataset", "forking_rule")]
     + [("smoothing_k", pa.int32()), ("smoothing_weighting", pa.string())]
     + [("probe_k", pa.int32()), ("temperature", pa.float64()), ("schema_version", pa.int32())]
+    + [("rows_every", pa.int32()), ("rows_share", pa.float64()), ("precision", pa.string())]
 )
 VOCABULARY = pa.schema([("run", pa.string()), ("token_id", pa.int32()), ("text", pa.string())])
 _MOST_RANKS = 1000
@@ -180,14 +187,16 @@ def largest_k(runs: Iterable[Run]) -> int:
     return int(max([3, *(k for k in logged if k and k <= _MOST_RANKS)]))
 
 
-def small_tables(runs: Iterable[Run]) -> dict[str, pa.Table]:
-    """`attempts` and `run_info` as Arrow tables."""
+def small_tables(runs: Sequence[Run]) -> dict[str, pa.Table]:
+    """`attempts`, `run_info` and `sizes` as Arrow tables."""
     attempts: list[dict[str, Any]] = []
     infos: list[dict[str, Any]] = []
     for run in runs:
         attempts += [{"run": run.name, **vars(attempt)} for attempt in run.manifest.attempts]
         probe, k = _entries(run, "probe"), _number(_entries(run, "probe").get("k"))
         smoothing = _entries(run, "smoothing")
+        rows = probe.get("rows")
+        rows = rows if isinstance(rows, dict) else {}
         infos.append(
             {
                 "run": run.name,
@@ -199,12 +208,30 @@ def small_tables(runs: Iterable[Run]) -> dict[str, pa.Table]:
                 "probe_k": None if k is None else int(k),
                 "temperature": _number(probe.get("temperature")),
                 "schema_version": int(run.info["schema_version"]),
+                "rows_every": int(_number(rows.get("every")) or 1),
+                "rows_share": _number(rows.get("responses", 1.0)),
+                "precision": _text(rows.get("precision", "float32")),
             }
         )
     return {
+        "sizes": pa.Table.from_pylist([row for run in runs for row in _sizes(run)], schema=SIZES),
         "attempts": pa.Table.from_pylist(attempts, schema=ATTEMPTS),
         "run_info": pa.Table.from_pylist(infos, schema=RUN_INFO),
     }
+
+
+def _sizes(run: Run) -> list[dict[str, Any]]:
+    """Files, rows and bytes by attempt and table."""
+    found: dict[tuple[int, str], list[int]] = {}
+    for part in run.manifest.parts:
+        sums = found.setdefault((part.attempt, part.table), [0, 0, 0])
+        for place, number in enumerate((1, part.rows, part.bytes)):
+            sums[place] += number
+    names = ("n_files", "n_rows", "n_bytes")
+    return [
+        {"run": run.name, "attempt": attempt, "table_name": table, **dict(zip(names, sums, strict=True))}
+        for (attempt, table), sums in sorted(found.items())
+    ]
 
 
 def _entries(run: Run, name: str) -> dict[str, Any]:

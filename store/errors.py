@@ -15,6 +15,10 @@ class RunNotFound(SimkoError):
     """No run at the path."""
 
 
+class LoggedRowsInvalid(SimkoError):
+    """What is to be written of the token rows makes no sense."""
+
+
 class RunBusy(SimkoError):
     """Another process is writing this run."""
 

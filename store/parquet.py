@@ -1,4 +1,4 @@
-"""One way to write Parquet: zstd-3, large row groups, dictionaries for what repeats and never for floats.
+"""One way to write Parquet: zstd-3, large row groups, dictionaries for what repeats, statistics split by bytes.
 
 A file gets a temporary name that does not end in `.parquet`, so that no glob meets it, and is renamed when whole.
 """
@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .batch import TokenBatch
-from .schema import TableName, arrow_schema, dictionary_columns
+from .logged_rows import LoggedRows
+from .schema import TableName, arrow_schema, dictionary_columns, split_columns
 
 _ROW_GROUP = 1 << 18
 
@@ -34,6 +35,7 @@ def write_part(path: Path, table: TableName, data: pa.Table, k: int) -> int:
             compression_level=3,
             row_group_size=_ROW_GROUP,
             use_dictionary=dictionary_columns(table, k),
+            column_encoding=dict.fromkeys(split_columns(table, k), "BYTE_STREAM_SPLIT"),
         )
         size = temporary.stat().st_size
         os.replace(temporary, path)
@@ -43,9 +45,10 @@ def write_part(path: Path, table: TableName, data: pa.Table, k: int) -> int:
     return size
 
 
-def token_table(batch: TokenBatch, *, k: int, attempt: int, worker: int) -> pa.Table:
-    """The token rows of a micro-batch, one a position inside the mask, in row-major order."""
-    mask = batch.mask if batch.log_rows is None else batch.mask & batch.log_rows[:, None]
+def token_table(batch: TokenBatch, *, k: int, attempt: int, worker: int, rows: LoggedRows | None = None) -> pa.Table:
+    """The token rows of a micro-batch that are written, one a position inside the mask, in row-major order."""
+    rows = rows or LoggedRows()
+    mask = batch.mask & (rows.of(batch.response_id) & rows.step(batch.step))[:, None]
     row, position = np.nonzero(mask)
     n = len(row)
     columns: dict[str, object] = {
@@ -66,7 +69,7 @@ def token_table(batch: TokenBatch, *, k: int, attempt: int, worker: int) -> pa.T
         if credit.entropy_weight is not None and credit.collision_logprob is not None:
             columns["entropy_weight"] = credit.entropy_weight[mask]
             columns["collision_logprob"] = credit.collision_logprob[mask]
-    logp, ids = batch.top_logprob[mask], batch.top_id[mask]
+    logp, ids = rows.stored(batch.top_logprob[mask]), batch.top_id[mask]
     columns |= {f"logp_{rank}": logp[:, rank - 1] for rank in range(1, k + 1)}
     columns |= {f"id_{rank}": ids[:, rank - 1] for rank in range(1, k + 1)}
     schema = arrow_schema("tokens", k)

@@ -19,32 +19,23 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
 from .batch import Shift, TokenBatch
+from .cost import RecorderCost, StepCosts
+from .logged_rows import LoggedRows
 from .manifest_writer import ManifestWriter
 from .parquet import token_table, write_part
 from .rollup import Rollup
 from .run import now
-from .schema import TableName, arrow_schema
+from .schema import TABLES, TableName, arrow_schema
 
 TokenSource = TokenBatch | Callable[[], TokenBatch]
-
-
-@dataclass
-class RecorderCost:
-    """What recording has cost so far: rows, bytes, files, batches dropped, milliseconds writing and waiting."""
-
-    rows: int = 0
-    bytes: int = 0
-    files: int = 0
-    dropped: int = 0
-    write_ms: float = 0.0
-    queue_wait_ms: float = 0.0
+_COST_SECONDS = 10.0
+"""Costs are small and in no hurry: their files come this far apart at least."""
 
 
 class _Job(NamedTuple):
@@ -72,6 +63,7 @@ class Recorder:
         queue_depth: batches that may wait.
         when_full: `block` the caller, or `drop` the batch and count it.
         flush_seconds, flush_rows: when a step's end writes files.
+        rows: which token rows are written, and how exactly; None: all of them.
 
     Raises:
         RunBusy: another process is writing this rank of the run.
@@ -92,6 +84,7 @@ class Recorder:
         when_full: Literal["block", "drop"] = "block",
         flush_seconds: float = 2.0,
         flush_rows: int = 200_000,
+        rows: LoggedRows | None = None,
     ) -> None:
         self.run_dir, self.k, self.attempt, self.rank = Path(run_dir), k, attempt, rank
         self.error: Exception | None = None
@@ -104,8 +97,11 @@ class Recorder:
         self._open, self._closed = True, False
         self._part = 0
         self._flushed = time.monotonic()
+        self._rows = rows or LoggedRows()
         self._rollup = Rollup(k)
-        self._pending: dict[TableName, list[pa.Table]] = {"tokens": [], "responses": [], "rollups": [], "evals": []}
+        self._pending: dict[TableName, list[pa.Table]] = {table: [] for table in TABLES}
+        self._step_costs = StepCosts(self.cost)
+        self._costs_written = self._flushed
         self._rows_waiting = self._batches_waiting = 0
         about = {"world_size": world_size, "start_step": start_step, "k": k, "config": dict(config or {})}
         self._manifest = ManifestWriter(self.run_dir, attempt, rank, about)
@@ -145,9 +141,10 @@ class Recorder:
         table = self._table("evals", columns)
         self._enqueue(_Job(lambda: self._write("evals", [table])))
 
-    def end_step(self, step: int) -> None:
-        """Close the roll-up of an optimizer step."""
-        self._enqueue(_Job(lambda: self._end_step(step)))
+    def end_step(self, step: int, capture_ms: float | None = None) -> None:
+        """Close the roll-up of an optimizer step; `capture_ms` is what the caller spent on logging it."""
+        cost = self._step_costs.end(step, capture_ms)
+        self._enqueue(_Job(lambda: self._end_step(step, cost)))
 
     def flush(self) -> None:
         """Write everything taken so far and wait until it is on disk."""
@@ -218,29 +215,44 @@ class Recorder:
 
     def _take_batch(self, source: TokenSource) -> None:
         batch = source if isinstance(source, TokenBatch) else source()
-        table = token_table(batch, k=self.k, attempt=self.attempt, worker=self.rank)
+        table = token_table(batch, k=self.k, attempt=self.attempt, worker=self.rank, rows=self._rows)
         self._rollup.add(batch)
         self._pending["tokens"].append(table)
         self._rows_waiting += table.num_rows
         self._batches_waiting += 1
 
-    def _end_step(self, step: int) -> None:
+    def _end_step(self, step: int, cost: dict[str, Any]) -> None:
         rows = self._rollup.rows(step)
         self._rollup = Rollup(self.k)
         names = dict.fromkeys(name for row in rows for name in row)
         columns = {name: [row.get(name) for row in rows] for name in names}
         self._pending["rollups"].append(self._table("rollups", columns))
+        cost = {name: [value] for name, value in {**cost, **self._step_costs.written()}.items()}
+        self._pending["costs"].append(self._table("costs", cost))
         due = time.monotonic() - self._flushed >= self._flush_seconds
         if due or self._rows_waiting >= self._flush_rows:
-            self._flush()
+            self._flush_steps()
 
     def _flush(self) -> None:
+        self._flush_steps()
+        self._write_costs()
+
+    def _flush_steps(self) -> None:
         # Rows before roll-ups: a step that readers see summed up can be looked into.
         for table in ("responses", "tokens", "rollups"):
-            waiting, self._pending[table] = self._pending[table], []
-            self._write(table, waiting)
+            self._write_waiting(table)
         self._rows_waiting = self._batches_waiting = 0
         self._flushed = time.monotonic()
+        if self._flushed - self._costs_written >= _COST_SECONDS:
+            self._write_costs()
+
+    def _write_costs(self) -> None:
+        self._write_waiting("costs")
+        self._costs_written = time.monotonic()
+
+    def _write_waiting(self, table: TableName) -> None:
+        waiting, self._pending[table] = self._pending[table], []
+        self._write(table, waiting)
 
     def _write(self, table: TableName, waiting: list[pa.Table]) -> None:
         data = pa.concat_tables(waiting) if waiting else None

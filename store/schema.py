@@ -1,9 +1,10 @@
 """The columns of every table a run writes: name, Arrow type and meaning, in one place.
 
-Four Parquet tables (`tokens`, `responses`, `rollups`, `evals`), flat columns only (the entropy histogram is the one
-list). Everything else about the data (writer options, views) is derived from these definitions, and a test holds
-`docs/schema.md` against them. Log-probabilities and entropies are in nats. The number K of ranked candidates is the
-run's `--probe_k`; it fixes how many `logp_k`/`id_k` columns a run has, so tables of different runs are read by name.
+Five Parquet tables (`tokens`, `responses`, `rollups`, `evals`, `costs`), flat columns only (the entropy histogram is
+the one list). Everything else about the data (writer options, views) is derived from these definitions, and a test
+holds `docs/schema.md` against them. Log-probabilities and entropies are in nats. The number K of ranked candidates is
+the run's `--probe_k`; it fixes how many `logp_k`/`id_k` columns a run has, so tables of different runs are read by
+name.
 
 Invariants: a row is never rewritten; `(attempt, worker, response_id, step, position)` is unique in `tokens`;
 `(attempt, step, worker, verdict)` is unique in `rollups`; sums in `rollups` run over *all* scored tokens, even when
@@ -18,17 +19,18 @@ from typing import Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Written to `run.json`. Readers open this version and older ones; a newer one is refused by name.
 
 Version 2 added what the push needs: five columns of `tokens`, five of `rollups`. In runs of version 1 they are NULL.
+Version 3 added the table `costs`, empty in older runs.
 """
 
 Verdict = Literal["right", "wrong", "unjudged"]
 VERDICTS: tuple[Verdict, ...] = ("right", "wrong", "unjudged")
 
-TableName = Literal["tokens", "responses", "rollups", "evals"]
-TABLES: tuple[TableName, ...] = ("tokens", "responses", "rollups", "evals")
+TableName = Literal["tokens", "responses", "rollups", "evals", "costs"]
+TABLES: tuple[TableName, ...] = ("tokens", "responses", "rollups", "evals", "costs")
 
 ENTROPY_BIN_WIDTH = 0.1
 """Width in nats of a bin of `rollups.entropy_histogram`; bin b counts tokens with b·width ≤ H < (b+1)·width."""
@@ -46,10 +48,17 @@ class Column:
     ranked: bool = False
     dictionary: bool = False
     """Whether the writer dictionary-encodes it: repeated integers and strings yes, floats never (larger and slower)."""
+    split: bool = False
+    """Whether the writer stores the values' first bytes together, then their second ones …: what statistics of tokens
+    have in common is sign, exponent and, rounded to bfloat16, two bytes of zeros."""
 
 
 def _ranked(name: str, type: pa.DataType, doc: str) -> Column:
     return Column(name, type, doc, ranked=True)
+
+
+def _statistic(name: str, doc: str, ranked: bool = False) -> Column:
+    return Column(name, pa.float32(), doc, ranked=ranked, split=True)
 
 
 def _key(name: str, type: pa.DataType, doc: str) -> Column:
@@ -72,12 +81,12 @@ TOKENS: tuple[Column, ...] = (
     _key("response_id", pa.int64(), "The response, unique within an attempt; joins `responses`."),
     _key("position", pa.int32(), "Index of the token within its response, from 0."),
     _key("token_id", pa.int32(), "Vocabulary id of the sampled token."),
-    Column("logprob", pa.float32(), "Log-probability of the sampled token."),
+    _statistic("logprob", "Log-probability of the sampled token."),
     _key(
         "rank", pa.int32(), "Rank of the sampled token: 1 + number of vocabulary entries with a strictly larger logit."
     ),
-    Column("entropy", pa.float32(), "Exact entropy H of the next-token distribution over the whole vocabulary."),
-    Column("collision", pa.float32(), "Collision probability Σ_v p_v²."),
+    _statistic("entropy", "Exact entropy H of the next-token distribution over the whole vocabulary."),
+    _statistic("collision", "Collision probability Σ_v p_v²."),
     Column(
         "forking", pa.bool_(), "Whether the run's forking rule (`run.json`) calls this a forking (high-entropy) token."
     ),
@@ -88,7 +97,7 @@ TOKENS: tuple[Column, ...] = (
     _key("smoothing", pa.float32(), "Part of the target ẽ that lies on the top candidates, not on the sampled token."),
     _key("entropy_weight", pa.float32(), "h: the loss also moves the logits along h·∂H/∂x (entropy bonus); else NULL."),
     Column("collision_logprob", pa.float32(), "Σ_v p_v² log p_v, logged where h is; else NULL."),
-    _ranked("logp", pa.float32(), "Log-probability of the rank-k candidate."),
+    _statistic("logp", "Log-probability of the rank-k candidate, as `--probe_precision` says.", ranked=True),
     _ranked("id", pa.int32(), "Vocabulary id of the rank-k candidate; ties go to the lowest id."),
 )
 
@@ -162,11 +171,25 @@ EVALS: tuple[Column, ...] = (
     ),
 )
 
+COSTS: tuple[Column, ...] = (
+    _ATTEMPT,
+    _key("step", pa.int32(), "Optimizer step that ended; every figure is since the end of the one before."),
+    _WORKER,
+    Column("step_ms", pa.float64(), "Wall time of the step, ms; NULL for the first one, whose beginning was not seen."),
+    Column("capture_ms", pa.float64(), "Wall time the training thread spent in the probe, ms, without the queue's."),
+    Column("queue_wait_ms", pa.float64(), "Wall time the training thread waited for room in the queue, ms."),
+    Column("write_ms", pa.float64(), "Wall time the recorder's thread spent writing files, ms."),
+    Column("n_rows", pa.int64(), "Rows written to files, of every table."),
+    Column("n_bytes", pa.int64(), "Bytes of those files."),
+    Column("n_dropped", pa.int64(), "Micro-batches scored but not logged."),
+)
+
 COLUMNS: dict[TableName, tuple[Column, ...]] = {
     "tokens": TOKENS,
     "responses": RESPONSES,
     "rollups": ROLLUPS,
     "evals": EVALS,
+    "costs": COSTS,
 }
 
 
@@ -188,3 +211,8 @@ def arrow_schema(table: TableName, k: int) -> pa.Schema:
 def dictionary_columns(table: TableName, k: int) -> list[str]:
     """Names of the columns the Parquet writer dictionary-encodes."""
     return [name for name, column in expand(COLUMNS[table], k) if column.dictionary]
+
+
+def split_columns(table: TableName, k: int) -> list[str]:
+    """Names of the columns the Parquet writer splits by bytes."""
+    return [name for name, column in expand(COLUMNS[table], k) if column.split]

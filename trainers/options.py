@@ -45,6 +45,11 @@ class RunArguments:
     )
     probe: bool = _option(False, "Log per-token ranked statistics, roll-ups and pass@k to Parquet in the run's folder.")
     probe_k: int = _option(5, "Ranked candidates logged per token.")
+    probe_every: int = _option(1, "Steps between those whose token rows are written; roll-ups are of every step.")
+    probe_responses: float = _option(1.0, "Share of the responses whose token rows are written; roll-ups are of all.")
+    probe_precision: Literal["float32", "bfloat16"] = _option(
+        "float32", "How exactly token rows hold the candidates' log-probabilities; bfloat16 takes a third less room."
+    )
     probe_tau: float | None = _option(None, "Entropy quantile above which the log calls a token a fork.")
     probe_rescore: int = _option(
         0, "Optimizer steps between those whose tokens are scored again, to log what the step did to them; 0: never."

@@ -55,6 +55,23 @@ def summary(run_dir: Path, window: int) -> Table:
     return table
 
 
+def cost_line(run_dir: Path) -> str | None:
+    """What logging has cost, in a line; None for a run without token rows."""
+    with open_runs(run_dir) as connection:
+        found = connection.execute(
+            "SELECT share, bytes_per_token, n_bytes, dropped, n_nonfinite FROM run_costs JOIN runs USING (run)"
+        ).fetchone()
+    if found is None or found[1] is None:
+        return None
+    share, per_token, size, dropped, nonfinite = found
+    parts = [] if share is None else [f"{100 * share:.1f} % of the training thread's time"]
+    parts += [f"{per_token:.0f} B a token row", f"{size / 1e6:.1f} MB in all"]
+    parts.append(f"{dropped} micro-batches NOT logged" if dropped else "nothing dropped")
+    if nonfinite:
+        parts.append(f"{nonfinite} tokens with NaN or infinite statistics left out of every mean")
+    return f"probe: {', '.join(parts)}"
+
+
 def print_summary(run_dir: Path, window: int) -> None:
     """Print the table, the run's folder, and the two commands to type next."""
     console = Console()
@@ -65,6 +82,8 @@ def print_summary(run_dir: Path, window: int) -> None:
         f"of the rank-k candidate in nats, first and last {window} steps.",
         soft_wrap=True,
     )
+    if line := cost_line(run_dir):
+        console.print(line, soft_wrap=True, highlight=False)
     query = "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND k <= 3 ORDER BY step DESC, k LIMIT 9"
     print(f"\nrun folder: {run_dir}")
     print("\n".join(next_commands(run_dir.parent, run_dir, query)), flush=True)

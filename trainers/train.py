@@ -20,6 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from ..probes.errors import TooManyCandidates
 from ..probes.probe import NullProbe, Probe
+from ..store.logged_rows import LoggedRows
 from ..store.run import claim_folder
 from .callbacks import PassAtK
 from .dynamic_sampling import check_groups
@@ -44,6 +45,7 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
     Raises:
         SimkoError: an option, the model, the data set or the run's folder is not usable; nothing has been trained.
     """
+    rows = _logged_rows(run, config)
     _agree_on_folder(config)
     run_dir = Path(str(config.output_dir))
     if config.process_index == 0:
@@ -71,7 +73,7 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
             rounds=run.dapo_rounds if run.method == "dapo" else 1,
         )
         progress = replace_progress(trainer)
-        probe = _attach_probe(run, config, trainer, task, run_dir, checkpoint)
+        probe = _attach_probe(run, config, trainer, task, run_dir, checkpoint, rows)
         trainer.attach(probe, rescore=run.probe_rescore)
         if run.pass_at_k_steps:
             measure = _evaluation(run, trainer, task, probe, progress)
@@ -125,6 +127,15 @@ def _step_of(checkpoint: str | None) -> int:
     return 0 if checkpoint is None else int(checkpoint.rpartition("-")[2])
 
 
+def _logged_rows(run: RunArguments, config: SimkoConfig) -> LoggedRows:
+    """Which token rows are written.
+
+    Raises:
+        LoggedRowsInvalid: the options make no sense.
+    """
+    return LoggedRows(run.probe_every, run.probe_responses, run.probe_precision, config.seed)
+
+
 def _attach_probe(
     run: RunArguments,
     config: SimkoConfig,
@@ -132,6 +143,7 @@ def _attach_probe(
     task: Task,
     run_dir: Path,
     checkpoint: str | None,
+    rows: LoggedRows,
 ) -> Probe | NullProbe:
     if not run.probe:
         return NullProbe()
@@ -145,6 +157,7 @@ def _attach_probe(
         info=_description(run, config, task, trainer.objective),
         resume=run.resume is not None,
         start_step=_step_of(checkpoint),
+        rows=rows,
     )
 
 

@@ -196,7 +196,7 @@ def test_a_forked_child_leaves_the_recorder_alone(tmp_path):
         recorder.put(random_batch(1, np.random.default_rng(0)))
         recorder.end_step(1)
     assert [attempt.status for attempt in read_manifest(run).attempts] == ["finished"]
-    assert {part.table for part in read_manifest(run).parts} == {"tokens", "rollups"}
+    assert {part.table for part in read_manifest(run).parts} == {"tokens", "rollups", "costs"}
 
 
 FULL_DISK = """

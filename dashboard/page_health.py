@@ -1,0 +1,151 @@
+"""Page: whether logging keeps up, what it costs the training, and what is missing from the files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from . import charts
+from .live_chart import live_chart
+from .view import View, empty, every_nth, heading, live, plain
+
+_MOST_POINTS = 200
+_RUNS = """
+SELECT r.run, r.status, r.last_step, w.world_size, i.first_incomplete, coalesce(i.n_incomplete, 0) AS n_incomplete,
+       c.share, c.step_ms, c.capture_ms, c.longest_wait_ms, c.bytes_per_token, c.n_bytes, c.n_files, c.n_token_rows,
+       r.dropped, r.n_nonfinite, f.rows_every, f.rows_share, f.precision
+FROM runs r JOIN run_costs c USING (run) JOIN run_info f USING (run)
+LEFT JOIN (SELECT run, arg_max(world_size, attempt) AS world_size FROM attempts GROUP BY run) w USING (run)
+LEFT JOIN (SELECT run, min(step) AS first_incomplete, count(DISTINCT step) AS n_incomplete
+           FROM rollups WHERE NOT complete GROUP BY run) i USING (run)
+WHERE r.run IN (SELECT unnest($1))
+"""
+_STEPS = """
+SELECT run, (step - 1) // $2 * $2 + $2 AS step, avg(step_ms) AS step_ms, avg(capture_ms) AS capture_ms,
+       avg(queue_wait_ms) AS queue_wait_ms
+FROM costs WHERE run IN (SELECT unnest($1)) AND step_ms IS NOT NULL
+GROUP BY ALL ORDER BY run, step
+"""
+_ENDS = "SELECT min(step) AS first, max(step) AS last FROM costs WHERE run IN (SELECT unnest($1))"
+
+
+def show() -> None:
+    """The page."""
+    heading(
+        "Health of the log",
+        "What the probe takes of the training thread's time and of the disk, and whether everything arrives. A bad "
+        "sign is time spent waiting for the queue: the disk does not keep up.",
+    )
+    live(draw)
+
+
+def draw(view: View) -> None:
+    """The table, what is wrong, then cost by step."""
+    table = view.frame(_RUNS)
+    if table.empty:
+        return empty(view, "No run to tell of yet.")
+    table = table.sort_values("run", key=lambda runs: runs.map(view.mirror.order))
+    _table(table, _ages(view))
+    complaints = [*map(plain, view.mirror.problems), *_complaints(table)]
+    for complaint in complaints:
+        st.warning(complaint)
+    if not complaints:
+        st.success("Every file is whole, every step complete, nothing was dropped.")
+    ends = view.frame(_ENDS)
+    if ends["last"].isna().all():
+        st.markdown("No cost by step: the selected runs are older than its recording, or have not ended a second step.")
+        return None
+    every = every_nth(int(ends["first"].iloc[0]), int(ends["last"].iloc[0]), _MOST_POINTS)
+    live_chart(charts.cost_over_steps(view.frame(_STEPS, every), view.colours), key="health")
+    st.caption(
+        "Wall time. Probe: reading what the model has scored and handing it on, on the training thread; on a GPU the "
+        f"time to launch it. Writing is done on another thread.{f' Means over {every} steps.' if every > 1 else ''}"
+    )
+    return None
+
+
+def _ages(view: View) -> dict[str, str]:
+    """Run → how long ago its newest file was written."""
+    ages = {}
+    now = datetime.now(UTC).timestamp()
+    for run in view.mirror.runs:
+        newest = max((part.path for part in run.manifest.parts), default=None, key=lambda path: path.name)
+        try:
+            ages[run.name] = "" if newest is None else _duration(now - newest.stat().st_mtime)
+        except OSError:
+            ages[run.name] = ""
+    return ages
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
+
+
+def _complaints(table: pd.DataFrame) -> list[str]:
+    """What is wrong with each run, a line each."""
+    lines = []
+    for row in _records(table):
+        name = plain(row["run"])
+        if row["dropped"]:
+            lines.append(f"{name}: {row['dropped']} micro-batches were scored but not logged.")
+        if row["n_nonfinite"]:
+            lines.append(f"{name}: {row['n_nonfinite']} tokens had NaN or infinite statistics; no mean counts them.")
+        if row["n_incomplete"]:
+            lines.append(
+                f"{name}: {row['n_incomplete']} steps, from step {row['first_incomplete']:.0f} on, were not reported "
+                f"by all {row['world_size']} processes."
+            )
+        waited = row["longest_wait_ms"]
+        if pd.notna(waited) and waited > row["step_ms"]:
+            lines.append(f"{name}: training waited {waited:.0f} ms for the log in one step; is the disk slow?")
+    return lines
+
+
+def _table(table: pd.DataFrame, ages: dict[str, str]) -> None:
+    number = st.column_config.NumberColumn
+    shown = table.assign(
+        age=[ages.get(run, "") for run in table["run"]],
+        share=100 * table["share"],
+        megabytes=table["n_bytes"] / 1e6,
+        kept=[_kept(row) for row in _records(table)],
+    )
+    st.dataframe(
+        shown,
+        hide_index=True,
+        width="stretch",
+        column_order=[
+            "run", "status", "last_step", "age", "world_size", "share", "capture_ms", "step_ms", "bytes_per_token",
+            "megabytes", "n_files", "n_token_rows", "kept",
+        ],
+        column_config={
+            "last_step": number("steps"),
+            "age": st.column_config.TextColumn("written", help="how long ago its newest file was written"),
+            "world_size": number("processes"),
+            "share": number("probe's share", format="%.1f %%", help="of the training thread's time"),
+            "capture_ms": number("probe ms a step", format="%.1f"),
+            "step_ms": number("step ms", format="%.0f"),
+            "bytes_per_token": number("B a token row", format="%.1f"),
+            "megabytes": number("MB", format="%.1f"),
+            "n_files": number("files"),
+            "n_token_rows": number("token rows", format="localized"),
+            "kept": st.column_config.TextColumn("token rows of", help="roll-ups count every token in any case"),
+        },
+    )  # fmt: skip
+
+
+def _kept(row: dict[str, Any]) -> str:
+    """Which token rows there are, in words."""
+    every, share = row["rows_every"], row["rows_share"]
+    steps = "all steps" if every == 1 else f"one step in {every}"
+    responses = "all responses" if pd.isna(share) or share == 1 else f"{100 * share:g} % of responses"
+    return ", ".join([steps, responses, *(["bfloat16"] if row["precision"] == "bfloat16" else [])])
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False, name=None)]
