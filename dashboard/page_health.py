@@ -120,8 +120,8 @@ def _table(table: pd.DataFrame, ages: dict[str, str]) -> None:
         hide_index=True,
         width="stretch",
         column_order=[
-            "run", "status", "last_step", "age", "world_size", "share", "capture_ms", "step_ms", "bytes_per_token",
-            "megabytes", "n_files", "n_token_rows", "kept",
+            "run", "status", "last_step", "age", "kept", "world_size", "share", "capture_ms", "step_ms",
+            "bytes_per_token", "megabytes", "n_files", "n_token_rows",
         ],
         column_config={
             "last_step": number("steps"),

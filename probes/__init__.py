@@ -10,8 +10,9 @@ from .errors import HeadMismatch, ProbeCannotSee, TooManyCandidates
 from .forking import forking_mask
 from .probe import NullProbe, Probe
 from .ranked_head import RankedHead, RankedOutput, add_ranked_head
+from .row_stats import RowStats, TokenStats
 from .scope import Scope, TokenCredit
-from .statistics import RowStats, TokenStats, ranked_statistics
+from .statistics import ranked_statistics
 
 __all__ = [
     "HeadMismatch",

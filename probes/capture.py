@@ -15,7 +15,8 @@ import torch
 from .errors import ProbeCannotSee, TooManyCandidates
 from .logit_transform import LogitTransform
 from .models import causal_lm, check_whole, quiet_eval
-from .statistics import RowStats, TokenStats, ranked_statistics
+from .row_stats import RowStats, TokenStats
+from .statistics import ranked_statistics
 
 _CHUNK_BYTES = 8 << 20
 _ADVICE = (

@@ -21,3 +21,7 @@ class ProbeCannotSee(SimkoError):
 
 class HeadMismatch(SimkoError):
     """The ranked head would not compute what the model's own forward computes."""
+
+
+class BackendMissing(SimkoError):
+    """The implementation of the ranked statistics that was asked for cannot run here."""

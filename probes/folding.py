@@ -13,7 +13,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from .logit_transform import LogitTransform
-from .statistics import RowStats, ranked_statistics
+from .row_stats import RowStats
+from .statistics import ranked_statistics
 
 CHUNK_BYTES = {"cpu": 64 << 20}
 """Float32 bytes of a chunk of logits by device type: on the CPU little, elsewhere enough rows to fill the device."""

@@ -10,9 +10,9 @@ import torch
 
 from ..store.batch import Shift, TokenBatch
 from .forking import forking_mask
+from .row_stats import TokenStats
 from .rows import Rows, response_columns, token_batch
 from .scope import TokenCredit
-from .statistics import TokenStats
 from .transfer import HostCopy
 
 

@@ -34,9 +34,9 @@ from .guard import Guard
 from .handover import Mailbox, deferred_batch, deferred_shift
 from .null import NullProbe
 from .ranked_head import RankedHead
+from .row_stats import TokenStats
 from .rows import RESPONSE_FIELDS
 from .scope import Scope
-from .statistics import TokenStats
 
 __all__ = ["NullProbe", "Probe"]
 

@@ -34,7 +34,7 @@ from .models import (
     vocabulary_head,
     vocabulary_size,
 )
-from .statistics import TokenStats
+from .row_stats import TokenStats
 from .trl_head import trl_fused_head
 
 _STATE = "_simko_ranked_head"

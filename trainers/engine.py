@@ -18,7 +18,7 @@ from trl import GRPOTrainer
 
 from ..probes.probe import NullProbe, Probe
 from ..probes.ranked_head import add_ranked_head
-from ..probes.statistics import TokenStats
+from ..probes.row_stats import TokenStats
 from ..store.schema import VERDICTS, Verdict
 from .callbacks import EndStep
 from .credit import token_credit

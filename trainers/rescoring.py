@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
-from ..probes.statistics import TokenStats
+from ..probes.row_stats import TokenStats
 
 if TYPE_CHECKING:
     from .engine import RankedGRPOTrainer

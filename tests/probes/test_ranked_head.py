@@ -168,14 +168,14 @@ def test_logits_of_all_tokens_never_exist(llama):
 
 def test_recomputation_calls_the_head_alone(llama, batch, monkeypatch):
     """In backward each chunk costs one more call of the head, none of the statistics."""
-    import simko.probes.statistics as statistics
+    import simko.probes.eager as eager
 
     calls = {"head": 0, "statistics": 0}
     model = llama()
     model.lm_head.register_forward_hook(lambda *_: calls.update(head=calls["head"] + 1))
-    forward = statistics._forward
+    forward = eager.forward
     monkeypatch.setattr(
-        statistics, "_forward", lambda *a: (calls.update(statistics=calls["statistics"] + 1), forward(*a))[1]
+        eager, "forward", lambda *a: (calls.update(statistics=calls["statistics"] + 1), forward(*a))[1]
     )
     add_ranked_head(model, k=4, chunk_bytes=CHUNK, verify=False)
     output = model(**batch, ranked=True)
