@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from ..store.incomplete import incomplete_steps
 from .view import View, empty, heading, live, plain
 
 _OVERVIEW = """
@@ -48,7 +49,9 @@ def show() -> None:
 
 def draw(view: View) -> None:
     """The table, the problems, and the meaning of what was recorded."""
-    table = view.mirror.frame(_OVERVIEW)
+    with view.mirror.snapshot() as cursor:
+        table = cursor.execute(_OVERVIEW).df()
+        unreported = incomplete_steps(cursor)
     problems = list(view.mirror.problems)
     order = view.mirror.order
     if table.empty:
@@ -58,6 +61,8 @@ def draw(view: View) -> None:
         _table(table)
     for problem in problems:
         st.warning(plain(problem))
+    for line in unreported:
+        st.warning(plain(line) + ".")
     for run, lost in table.loc[table["dropped"] > 0, ["run", "dropped"]].itertuples(index=False):
         st.warning(f"{plain(run)}: {lost} batches were not logged (the disk could not keep up, or a write failed).")
     for run, left_out in table.loc[table["n_nonfinite"] > 0, ["run", "n_nonfinite"]].itertuples(index=False):

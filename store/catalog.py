@@ -32,6 +32,7 @@ VIEWS = (
     "tokens",
     "responses",
     "rollups",
+    "steps",
     "evals",
     "lambda_k",
     "pass_at_k",

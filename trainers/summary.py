@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..store import open as open_runs
+from ..store.incomplete import incomplete_steps
 from ..store.next_commands import next_commands
 
 PASS_AT = (1, 8, 64, 256)
@@ -23,11 +24,11 @@ WHERE k IN {ks}
 GROUP BY k ORDER BY k
 """
 _LAMBDA_K = """
-WITH window_ends AS (SELECT min(step) AS first, max(step) AS last FROM lambda_k WHERE verdict = 'all')
+WITH window_ends AS (SELECT min(step) AS first, max(step) AS last FROM lambda_k WHERE verdict = 'all' AND complete)
 SELECT k,
        sum(lambda_k * n_responses) FILTER (step < first + {window}) / sum(n_responses) FILTER (step < first + {window}),
        sum(lambda_k * n_responses) FILTER (step > last - {window}) / sum(n_responses) FILTER (step > last - {window})
-FROM lambda_k, window_ends WHERE verdict = 'all' AND k IN {ks}
+FROM lambda_k, window_ends WHERE verdict = 'all' AND complete AND k IN {ks}
 GROUP BY k ORDER BY k
 """
 
@@ -84,6 +85,9 @@ def print_summary(run_dir: Path, window: int) -> None:
     )
     if line := cost_line(run_dir):
         console.print(line, soft_wrap=True, highlight=False)
+    with open_runs(run_dir) as connection:
+        for line in incomplete_steps(connection):
+            print(line)
     query = "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND k <= 3 ORDER BY step DESC, k LIMIT 9"
     print(f"\nrun folder: {run_dir}")
     print("\n".join(next_commands(run_dir.parent, run_dir, query)), flush=True)

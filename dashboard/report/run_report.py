@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ...store.catalog import Catalog
+from ...store.incomplete import incomplete_steps
 from .. import charts
 from . import study_charts
 from .document import Block, Report, ReportFailed
@@ -79,7 +80,7 @@ def run_report(folder: Path) -> Report:
         words = "First-order push of the losses trained on, mean over steps, by the verdict of the answer."
         blocks.append(Block("What pushes Λ(k)", words, figure=study_charts.push_bars(pushes), name="push"))
     title = f"Run {names[0]}" if len(names) == 1 else f"{len(names)} runs"
-    report = Report(title, "; ".join(catalog.problems), blocks)
+    report = Report(title, "; ".join([*catalog.problems, *incomplete_steps(connection)]), blocks)
     connection.close()
     return report
 

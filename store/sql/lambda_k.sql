@@ -1,4 +1,5 @@
--- Λ(k) and its kin by step, verdict and rank, from the exact sums of the roll-ups.
+-- Λ(k) and its kin by step, verdict and rank, from the exact sums of the roll-ups. A step that not every process has
+-- reported has its rows, with `complete` false and every figure NULL: a mean over steps leaves it out.
 CREATE OR REPLACE VIEW lambda_k AS
 WITH sums AS (
     SELECT run, step, coalesce(verdict, 'all') AS verdict, bool_and(complete) AS complete,
@@ -15,12 +16,12 @@ ranks AS (
     FROM sums
 )
 SELECT run, step, verdict, rank_k.k AS k,
-       rank_k.r / nullif(n_responses, 0) AS lambda_k,
-       rank_k.t / nullif(n_tokens, 0) AS token_mean,
-       rank_k.f / nullif(n_forking, 0) AS forking_mean,
-       rank_k.p / nullif(n_tokens, 0) AS probability,
-       rank_k.q / nullif(n_forking, 0) AS forking_probability,
-       response_sum_logprob / nullif(n_responses, 0) AS lambda_sample,
-       n_responses, n_tokens, complete
+       CASE WHEN complete THEN rank_k.r / nullif(n_responses, 0) END AS lambda_k,
+       CASE WHEN complete THEN rank_k.t / nullif(n_tokens, 0) END AS token_mean,
+       CASE WHEN complete THEN rank_k.f / nullif(n_forking, 0) END AS forking_mean,
+       CASE WHEN complete THEN rank_k.p / nullif(n_tokens, 0) END AS probability,
+       CASE WHEN complete THEN rank_k.q / nullif(n_forking, 0) END AS forking_probability,
+       CASE WHEN complete THEN response_sum_logprob / nullif(n_responses, 0) END AS lambda_sample,
+       CASE WHEN complete THEN n_responses END AS n_responses, CASE WHEN complete THEN n_tokens END AS n_tokens, complete
 FROM ranks
 WHERE rank_k.r IS NOT NULL AND n_responses > 0;

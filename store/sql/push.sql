@@ -1,5 +1,6 @@
 -- What the loss of a step pushes log p(rank k) towards, split by where the push comes from: the rows `right`, `wrong`
--- and `unjudged` of a step add up to its row `all`. `shift` is what scoring the same tokens again has measured.
+-- and `unjudged` of a step add up to its row `all`. `shift` is what scoring the same tokens again has measured. As in
+-- `lambda_k`, the figures of a step that not every process has reported are NULL.
 CREATE OR REPLACE VIEW push AS
 WITH sums AS (
     SELECT run, step, coalesce(verdict, 'all') AS verdict, bool_and(complete) AS complete,
@@ -20,10 +21,10 @@ ranks AS (
     FROM sums
 )
 SELECT run, step, verdict, rank_k.k AS k,
-       rank_k.p / nullif(of_tokens, 0) AS push,
-       rank_k.q / nullif(of_tokens, 0) AS forking_push,
-       rank_k.s / nullif(of_rescored, 0) AS shift,
-       rank_k.f / nullif(of_rescored, 0) AS forking_shift,
-       n_tokens, complete
+       CASE WHEN complete THEN rank_k.p / nullif(of_tokens, 0) END AS push,
+       CASE WHEN complete THEN rank_k.q / nullif(of_tokens, 0) END AS forking_push,
+       CASE WHEN complete THEN rank_k.s / nullif(of_rescored, 0) END AS shift,
+       CASE WHEN complete THEN rank_k.f / nullif(of_rescored, 0) END AS forking_shift,
+       CASE WHEN complete THEN n_tokens END AS n_tokens, complete
 FROM ranks
 WHERE rank_k.p IS NOT NULL OR rank_k.s IS NOT NULL;

@@ -5,11 +5,12 @@ WITH attempts_of AS (
     FROM attempts GROUP BY run
 ),
 logged AS (
-    SELECT run, max(step) AS last_step, sum(n_tokens) AS n_tokens, sum(n_nonfinite) AS n_nonfinite
+    SELECT run, max(step) AS last_step, sum(n_tokens) AS n_tokens, sum(n_nonfinite) AS n_nonfinite,
+           count(DISTINCT step) FILTER (NOT complete) AS incomplete_steps
     FROM rollups GROUP BY run
 )
 SELECT i.run, i.path, i.method, i.model, i.task, i.dataset, coalesce(a.status, 'empty') AS status,
        coalesce(a.attempts, 0) AS attempts, l.last_step, i.created, i.probe_k, i.temperature, i.forking_rule,
        i.schema_version, coalesce(l.n_tokens, 0)::BIGINT AS n_tokens, coalesce(l.n_nonfinite, 0)::BIGINT AS n_nonfinite,
-       coalesce(a.dropped, 0)::BIGINT AS dropped
+       coalesce(a.dropped, 0)::BIGINT AS dropped, coalesce(l.incomplete_steps, 0)::BIGINT AS incomplete_steps
 FROM run_info i LEFT JOIN attempts_of a USING (run) LEFT JOIN logged l USING (run);

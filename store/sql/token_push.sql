@@ -37,7 +37,7 @@ FROM token_push_terms;
 
 -- What a method would have pushed on the same rollouts, by step, verdict and rank, over the logged token rows.
 -- method: grpo, simko, psr, nsr or w_reinforce; GRPO's advantages from the rewards, clipping at 1 ± epsilon, forks by
--- the run's own forking rule, smoothing shared equally by the top `smoothed` candidates.
+-- the run's own forking rule, smoothing shared equally by the top `smoothed` candidates. Complete steps only.
 CREATE OR REPLACE MACRO push_under(method, alpha := 0.01, smoothed := 3, lambda_top1 := 1.1, epsilon := 0.2) AS TABLE
 WITH credited AS (
     SELECT *, CASE method
@@ -48,7 +48,8 @@ WITH credited AS (
                       * CASE WHEN advantage < 0 AND forking AND rank = 1 THEN lambda_top1 ELSE 1 END
                   WHEN 'grpo' THEN advantage
                   ELSE error('push_under knows grpo, simko, psr, nsr and w_reinforce, not ' || method) END AS a
-    FROM token_push_terms WHERE ratio IS NOT NULL
+    FROM token_push_terms t SEMI JOIN (FROM steps WHERE complete) s ON s.run = t.run AND s.step = t.step
+    WHERE ratio IS NOT NULL
 ),
 pushed AS (
     SELECT run, step, verdict, forking,

@@ -24,7 +24,7 @@ ORDER BY run, step, prompt_id
 _ENDS = """
 WITH ends AS (
     SELECT run, min(step) AS first, max(step) AS last, greatest(1, (max(step) - min(step) + 1) // 40) AS width
-    FROM lambda_k WHERE verdict = 'all' GROUP BY run
+    FROM lambda_k WHERE verdict = 'all' AND complete GROUP BY run
 ),
 part AS (
     SELECT l.run, k, lambda_k, n_responses, CASE WHEN step < first + width THEN 'start' ELSE 'finish' END AS part

@@ -10,11 +10,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from batches import random_batch
 from simko.dashboard import live_chart
 from simko.dashboard.page_pass_at_k import intervals
 from simko.dashboard.view import every_nth, plain, runs_folder
 from simko.store.demonstration import demonstration_steps, write_demonstration_run
 from simko.store.manifest import read_manifest
+from simko.store.recorder import Recorder
+from simko.store.run import create_or_resume
 from simko.store.statistics import bootstrap_interval, pass_at_k
 from streamlit.testing.v1 import AppTest
 
@@ -121,6 +124,21 @@ def test_page_beside_a_torn_part_and_a_newer_run(show, tmp_path, page):
         warnings = " ".join(warning.value for warning in app.warning)
         assert "schema version 99" in warnings and "torn (" in warnings
         assert list(app.dataframe[0].value["run"]) == ["torn"]
+
+
+def test_runs_page_says_which_rank_has_not_reported_a_step(show, tmp_path):
+    create_or_resume(tmp_path / "two", {"run": "two", "probe": {"k": 4}}, resume=False)
+    rng = np.random.default_rng(0)
+    for rank, steps in ((0, 17), (1, 16)):
+        with Recorder(tmp_path / "two", k=4, attempt=1, rank=rank, world_size=2) as recorder:
+            for step in range(1, steps + 1):
+                recorder.put(random_batch(step, rng, first=6 * rank))
+                recorder.end_step(step)
+    app = show("runs", tmp_path)
+    assert len(app.warning) == 1
+    assert app.warning[0].value.startswith(plain("two: step 17: 1 of 2 ranks reported (not rank 1)"))
+    drawn = figures(show("lambda_k", tmp_path))[0]
+    assert {max(trace["x"]) for trace in drawn["data"] if trace.get("x")} == {16}
 
 
 def test_runs_table_has_the_latest_figures(show, runs):
