@@ -3,6 +3,7 @@
     simko-train --probe                                   the built-in task, minutes on a laptop
     simko-train --config recipe.yaml --max_steps 100      a flat YAML recipe, overridden by flags
     simko-train --resume runs/my-run                      continue from the latest checkpoint
+    simko-train --resume runs/my-run/checkpoint-80        go back to that step and on from there
 
 User mistakes end in one line on stderr and exit code 2; Ctrl-C leaves a readable run and exit code 130.
 """

@@ -34,6 +34,9 @@ class NullProbe:
     def end_step(self, step: int | None = None) -> None:
         """Nothing."""
 
+    def flush(self) -> None:
+        """Nothing."""
+
     def close(self, status: str = "finished") -> None:
         """Nothing."""
 

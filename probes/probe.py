@@ -21,7 +21,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -227,6 +226,11 @@ class Probe:
         if self.active:
             self._guard(self._end_step, step)
 
+    def flush(self) -> None:
+        """Write everything logged so far and wait until it is on disk; call it before saving a checkpoint."""
+        if self.active:
+            self._guarded(self.recorder.flush)
+
     def close(self, status: str = "finished") -> None:
         """Write everything out and let go of the model. Later calls do nothing.
 
@@ -246,13 +250,8 @@ class Probe:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.close("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close("finished" if kind is None else "interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
 
     # The training thread
 

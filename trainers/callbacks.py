@@ -1,4 +1,4 @@
-"""What happens at the edges of a step: the probe's step ends, pass@k is measured."""
+"""What happens at the edges of a step: the probe's step ends, pass@k is measured, a checkpoint waits its turn."""
 
 from __future__ import annotations
 
@@ -19,6 +19,26 @@ class EndStep(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """`global_step` already counts the step that just ended."""
         self._probe.end_step(state.global_step)
+
+
+class SaveBetweenRollouts(TrainerCallback):
+    """Lets a checkpoint that is due wait until the rollout batch in use has been trained on.
+
+    The trainer's checkpoints do not hold rollouts: continued from the middle of a batch, a run would sample the rest of
+    it anew and go another way than the run that was not interrupted. The last step's checkpoint does not wait.
+    """
+
+    def __init__(self) -> None:
+        self._due = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """After the trainer's own callback, which says what is due."""
+        self._due |= control.should_save
+        scored = state.global_step * args.gradient_accumulation_steps
+        between = scored % (args.steps_per_generation * args.num_iterations) == 0
+        control.should_save = self._due and (between or control.should_training_stop)
+        if control.should_save:
+            self._due = False
 
 
 class PassAtK(TrainerCallback):

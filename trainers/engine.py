@@ -20,7 +20,7 @@ from ..probes.probe import NullProbe, Probe
 from ..probes.ranked_head import add_ranked_head
 from ..probes.row_stats import TokenStats
 from ..store.schema import VERDICTS, Verdict
-from .callbacks import EndStep
+from .callbacks import EndStep, SaveBetweenRollouts
 from .credit import token_credit
 from .dynamic_sampling import Rollouts, check_groups, fill
 from .objectives import Objective, ScoredBatch
@@ -71,6 +71,7 @@ class RankedGRPOTrainer(GRPOTrainer):
         self._rewards = torch.empty(0)  # of the rollout batch, every process's
         self._sees_ranks = False
         self.rescoring: Rescoring | None = None
+        self.add_callback(SaveBetweenRollouts())
         if objective is not None and objective.k:
             add_ranked_head(self.model, k=objective.k, temperature=self.temperature)
             self._see_ranks()
@@ -113,6 +114,12 @@ class RankedGRPOTrainer(GRPOTrainer):
         super(GRPOTrainer, self).log(figures)
         self.control.should_log = due  # logging would count as this step's own, not yet made
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        # What leads up to a checkpoint is on disk before the checkpoint is: a resumed run has no hole behind it.
+        self.probe.flush()
+        self.accelerator.wait_for_everyone()
+        super()._save_checkpoint(model, trial)
+
     def _see_ranks(self) -> None:
         if not self._sees_ranks:
             self.model.register_forward_hook(self._keep_output)
@@ -132,6 +139,8 @@ class RankedGRPOTrainer(GRPOTrainer):
         if not self.model.training:
             output: dict[str, Any] = super()._generate_and_score_completions(inputs)
             return output
+        if self._buffered_inputs is None:  # also of a resumed run, which is to sample at the same steps as before
+            self._step = self.state.global_step * self.args.gradient_accumulation_steps
         rollouts = self._roll_out(inputs)
         if self.rounds > 1:
             rollouts = self._with_contrast(rollouts)

@@ -91,7 +91,9 @@ class RunArguments:
     )
     pass_at_k_problems: int | None = _option(None, "Held-out problems evaluated (default: all).")
     resume: str | None = _option(
-        None, "A run's folder to continue from its latest checkpoint, with the options it was started with."
+        None,
+        "A run's folder to continue from its latest checkpoint, with the options it was started with; or one of its "
+        "checkpoint folders, to go back to that step.",
     )
 
 

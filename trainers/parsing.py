@@ -20,6 +20,7 @@ import torch
 import yaml
 from trl import GRPOConfig, TrlParser
 
+from .checkpoints import split_resume
 from .methods import METHODS, check_options
 from .options import RECIPE_KEYS, OptionError, RunArguments
 
@@ -154,7 +155,8 @@ def parse(arguments: list[str]) -> tuple[RunArguments, SimkoConfig]:
     parser = _parser()
     known = _options(parser)
     if resume is not None:
-        layers.append({**saved_options(Path(resume)), "output_dir": resume, "resume": resume})
+        run_dir, _ = split_resume(resume)
+        layers.append({**saved_options(run_dir), "output_dir": str(run_dir), "resume": resume})
     if config_path is not None:
         layers.append(_read_yaml(Path(config_path)))
         given += layers[-1]

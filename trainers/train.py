@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils.logging import disable_progress_bar
 
 from ..probes.errors import TooManyCandidates
@@ -23,6 +22,7 @@ from ..probes.probe import NullProbe, Probe
 from ..store.logged_rows import LoggedRows
 from ..store.run import claim_folder
 from .callbacks import PassAtK
+from .checkpoints import checkpoint_to_resume, newest_whole, set_aside_newer, step_of
 from .dynamic_sampling import check_groups
 from .engine import RankedGRPOTrainer
 from .evaluation import evaluate
@@ -50,7 +50,7 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
     run_dir = Path(str(config.output_dir))
     if config.process_index == 0:
         claim_folder(run_dir, resume=run.resume is not None)
-    checkpoint = _checkpoint(run, run_dir)
+    checkpoint = _checkpoint(run, config)
     _quiet(config)
     model, tokenizer = load_model(_model_name(run), **(config.model_init_kwargs or {}))
     _check_ranks(run, model)
@@ -112,19 +112,24 @@ def _check_evaluation(run: RunArguments, task: Task) -> None:
         raise OptionError(f"--pass_at_k_steps needs --pass_at_k_samples: task {task.name} has no exact pass@k")
 
 
-def _checkpoint(run: RunArguments, run_dir: Path) -> str | None:
+def _checkpoint(run: RunArguments, config: SimkoConfig) -> Path | None:
+    if config.resume_from_checkpoint is not None:
+        raise OptionError(f"--resume_from_checkpoint is --resume here: --resume {config.resume_from_checkpoint}")
     if run.resume is None:
         return None
-    checkpoint: str | None = get_last_checkpoint(str(run_dir))
-    if checkpoint is None:
-        raise OptionError(
-            f"--resume {run_dir}: no checkpoint-<step> folder there; start a new run, with --save_steps for checkpoints"
-        )
+    checkpoint, passed_over = checkpoint_to_resume(run.resume)
+    if config.process_index == 0:
+        for line in passed_over:
+            print(f"{line}; continuing from step {step_of(checkpoint)}", file=sys.stderr)
     return checkpoint
 
 
-def _step_of(checkpoint: str | None) -> int:
-    return 0 if checkpoint is None else int(checkpoint.rpartition("-")[2])
+def _rewind(trainer: RankedGRPOTrainer, progress: Progress, checkpoint: Path) -> None:
+    """Take what lies beyond the checkpoint out of the way, once every process has chosen it."""
+    trainer.accelerator.wait_for_everyone()
+    if trainer.accelerator.is_main_process and (moved := set_aside_newer(checkpoint)):
+        names = ", ".join(path.name for path in moved)
+        progress.say(f"continuing from step {step_of(checkpoint)}; newer checkpoints now in {moved[0].parent}: {names}")
 
 
 def _logged_rows(run: RunArguments, config: SimkoConfig) -> LoggedRows:
@@ -142,7 +147,7 @@ def _attach_probe(
     trainer: RankedGRPOTrainer,
     task: Task,
     run_dir: Path,
-    checkpoint: str | None,
+    checkpoint: Path | None,
     rows: LoggedRows,
 ) -> Probe | NullProbe:
     if not run.probe:
@@ -156,7 +161,7 @@ def _attach_probe(
         tokenizer=trainer.processing_class,
         info=_description(run, config, task, trainer.objective),
         resume=run.resume is not None,
-        start_step=_step_of(checkpoint),
+        start_step=0 if checkpoint is None else step_of(checkpoint),
         rows=rows,
     )
 
@@ -211,12 +216,14 @@ def _run(
     progress: Progress,
     run: RunArguments,
     run_dir: Path,
-    checkpoint: str | None,
+    checkpoint: Path | None,
 ) -> int:
     signal.signal(signal.SIGTERM, _as_interrupt)
     status = "failed"
     try:
-        trainer.train(resume_from_checkpoint=checkpoint)
+        if checkpoint is not None:
+            _rewind(trainer, progress, checkpoint)
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         trainer.save_model(str(run_dir / "model"))
         status = "finished"
     except KeyboardInterrupt:
@@ -229,10 +236,10 @@ def _run(
         return 0 if status == "finished" else INTERRUPTED
     if status == "interrupted":
         step = trainer.state.global_step
-        saved = get_last_checkpoint(str(run_dir)) if run_dir.is_dir() else None
+        saved, _ = newest_whole(run_dir)
         print(f"\ninterrupted at step {step}; what was logged is in {run_dir}", file=sys.stderr)
         if saved:
-            print(f"continue from step {_step_of(saved)}: simko-train --resume {run_dir}", file=sys.stderr)
+            print(f"continue from step {step_of(saved)}: simko-train --resume {run_dir}", file=sys.stderr)
         return INTERRUPTED
     if run.probe:
         print_summary(run_dir, window=trainer.args.steps_per_generation * trainer.num_iterations)

@@ -18,11 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from transformers.trainer_utils import get_last_checkpoint
-
 from ...store.errors import RunBusy, RunUnwritable
 from ...store.manifest import read_manifest
 from ...store.run import RUN_FILE, read_run
+from ..checkpoints import newest_whole
 from ..options import OptionError
 from .plan import PlannedRun
 
@@ -42,7 +41,7 @@ def state(folder: Path) -> State:
         return "done"
     if attempts and attempts[-1].status == "running":
         return "busy"
-    return "to continue" if get_last_checkpoint(str(folder)) else "to restart"
+    return "to continue" if newest_whole(folder)[0] else "to restart"
 
 
 def checked_state(run: PlannedRun) -> State:
