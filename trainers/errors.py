@@ -51,3 +51,7 @@ class EvaluationImpossible(SimkoError):
 
 class GraderFailed(SimkoError):
     """The process that judges answers cannot be started."""
+
+
+class RankLost(SimkoError):
+    """Another process of the run died, and this one cannot go on without it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from .callbacks import PassAtK
 from .checkpoints import checkpoint_to_resume, newest_whole, set_aside_newer, step_of
 from .dynamic_sampling import check_groups
 from .engine import RankedGRPOTrainer
+from .errors import RankLost
 from .evaluation import evaluate
 from .loading import load_model
 from .methods import check_group, hyperparameters, objective_of
@@ -228,6 +230,14 @@ def _run(
         status = "finished"
     except KeyboardInterrupt:
         status = "interrupted"
+    except RuntimeError as error:
+        if not _lost_a_rank(error):
+            raise
+        reason = re.sub(r"\[[^]]*\](:\d+)?:?\s*", "", str(error)).split(". ")[0].splitlines()[0]
+        raise RankLost(
+            f"another process of the run is gone, training cannot go on ({reason}); what was logged is in {run_dir}, "
+            f"and --resume {run_dir} continues from the last checkpoint"
+        ) from error
     finally:
         probe.close(status)
     if status == "finished":
@@ -246,6 +256,11 @@ def _run(
     else:
         progress.say(f"done: {run_dir}; add --probe to log what happened to the distribution")
     return 0
+
+
+def _lost_a_rank(error: RuntimeError) -> bool:
+    """Whether a collective failed: gloo says so in words alone, other back ends by type."""
+    return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
 
 
 def _as_interrupt(_signal: int, _frame: Any) -> NoReturn:

@@ -1,0 +1,135 @@
+"""Runs that are killed and resumed, by one process and by several: no step lost, none twice, nothing changed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import simko.store
+from commands import SHORT, command
+
+DYING = Path(__file__).parent / "killed_training.py"
+DOCS = Path(__file__).parents[2] / "docs"
+KEYS = {
+    "tokens": "step, worker, response_id, position",
+    "responses": "step, worker, response_id",
+    "rollups": "step, worker, verdict",
+    "evals": "step, split, source, prompt_id",
+}
+
+
+def query(run, sql):
+    with simko.store.open(run) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def start(*arguments, cwd):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def launched(processes):
+    """The arguments of a launcher of several processes on CPUs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    return ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", port]
+
+
+def assert_same_rows(run, reference):
+    """Every row of every table, attempts aside: equal, floats to 1e-6."""
+    with simko.store.open(run) as ours, simko.store.open(reference) as theirs:
+        for table, key in KEYS.items():
+            rows = f"SELECT * EXCLUDE (run, attempt) FROM {table} ORDER BY {key}"
+            pd.testing.assert_frame_equal(
+                ours.sql(rows).df(), theirs.sql(rows).df(), check_exact=False, rtol=0, atol=1e-6
+            )
+
+
+def test_a_killed_run_resumed_is_the_run_that_was_not_killed(trained, tmp_path):
+    reference, run = trained[0] / "runs" / "first", tmp_path / "runs" / "cut"
+    killed = start(DYING, 7, 0, "--probe", "--run_name", "cut", *SHORT, cwd=tmp_path)
+    assert killed.returncode == -signal.SIGKILL
+    assert query(run, "SELECT status, last_step, incomplete_steps FROM runs") == [("stopped", 6, 0)]
+    # A second kill, in the middle of saving
+    shutil.copytree(run / "checkpoint-4", run / "checkpoint-6", ignore=shutil.ignore_patterns("trainer_state.json"))
+
+    done = command("train", "--resume", "runs/cut", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "checkpoint-6 is not whole (no trainer_state.json) and passed over; continuing from step 4" in done.stderr
+    assert sorted(path.name for path in run.glob("checkpoint-*")) == ["checkpoint-4", "checkpoint-8"]
+    assert [path.name for path in (run / "rewound").iterdir()] == ["checkpoint-6"]
+    assert_same_rows(run, reference)
+    assert query(run, "SELECT step, attempt FROM steps ORDER BY step") == [
+        (step, 1 + (step > 4)) for step in range(1, 9)
+    ]
+    assert query(run, "SELECT count(DISTINCT attempt) FROM all_tokens WHERE step IN (5, 6)") == [(2,)]
+    # The losses too: what training said at step 8 is what it said then
+    said = [re.search(r"step 8/8 .*?  (?=[\d.]+ steps/s)", output)[0] for output in (done.stdout, trained[1].stdout)]
+    assert said[0] == said[1]
+
+
+def test_a_rank_that_is_killed_is_seen_and_the_run_goes_on_with_another_number(tmp_path):
+    config = re.search(r"```yaml\n(.*?)```", (DOCS / "processes.md").read_text(), re.S)[1]
+    (tmp_path / "cpu.yaml").write_text(config)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = ["-m", "accelerate.commands.launch", "--config_file", "cpu.yaml", "--main_process_port", port]
+    options = [*SHORT, "--per_device_train_batch_size", "16", "--pass_at_k_steps", "0"]
+    killed = start(*launcher, DYING, 7, 1, "--probe", "--run_name", "two", *options, cwd=tmp_path)
+    run = tmp_path / "runs" / "two"
+    assert killed.returncode != 0
+    assert re.search("another process of the run is gone|interrupted at step", killed.stderr), killed.stderr[-3000:]
+    workers = query(
+        run, "SELECT worker, count(DISTINCT response_id), min(step), max(step) FROM tokens GROUP BY ALL ORDER BY 1"
+    )
+    assert workers[1] == (1, 96, 1, 6)
+    assert workers[0][0] == 0 and workers[0][3] >= 4
+    assert query(run, "SELECT count(*) - count(DISTINCT response_id) FROM responses") == [(0,)]
+    assert query(run, "SELECT DISTINCT complete, n_responses FROM lambda_k WHERE verdict = 'all' AND step <= 4") == [
+        (True, 32)
+    ]
+    assert query(run, "SELECT status, world_size FROM attempts") == [("stopped", 2)]
+
+    done = command("train", "--resume", "runs/two", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert query(run, "SELECT step, attempt, reported, complete FROM steps ORDER BY step") == [
+        (step, 1, 2, True) if step <= 4 else (step, 2, 1, True) for step in range(1, 9)
+    ]
+
+
+@pytest.mark.slow
+def test_four_ranks_killed_twice_then_rewound_log_every_step_once(tmp_path):
+    options = ["--probe", "--run_name", "four", *SHORT, "--per_device_train_batch_size", "8", "--max_steps", "16"]
+    options += ["--save_steps", "3", "--save_total_limit", "9", "--method", "dapo", "--num_iterations", "1"]
+    run, reference = tmp_path / "runs" / "four", tmp_path / "runs" / "whole"
+    whole = start(*launched(4), "-m", "simko.cli.train", *options, "--run_name", "whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr[-3000:]
+    assert start(*launched(4), DYING, 11, 2, *options, cwd=tmp_path).returncode != 0
+    assert start(*launched(4), DYING, 15, 3, "--resume", "runs/four", cwd=tmp_path).returncode != 0
+    for resumed in ("runs/four", "runs/four/checkpoint-4"):
+        done = start(*launched(4), "-m", "simko.cli.train", "--resume", resumed, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert_same_rows(run, reference)
+        assert query(run, "SELECT count(*), bool_and(complete), bool_and(reported = 4) FROM steps") == [
+            (16, True, True)
+        ]
+    assert query(run, "SELECT max(attempt), count(DISTINCT attempt) FROM steps") == [(4, 2)]
+    assert sorted(int(path.name[11:]) for path in run.glob("checkpoint-*")) == [4, 8, 12, 16]
+    done = start(*launched(2), "-m", "simko.cli.train", "--resume", "runs/four", "--max_steps", "20", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    last = query(run, "SELECT world_size, count(*), bool_and(complete) FROM steps WHERE step > 16 GROUP BY 1")
+    assert last == [(2, 4, True)]
+    assert np.isfinite(query(run, "SELECT avg(lambda_k) FROM lambda_k WHERE k = 1")[0][0])
