@@ -188,13 +188,18 @@ def parse(arguments: list[str]) -> tuple[RunArguments, SimkoConfig]:
 
 
 def as_options(run: RunArguments, config: SimkoConfig) -> dict[str, Any]:
-    """The options that differ from the defaults of their class, as plain values: what `--resume` reads back."""
+    """The options a run cannot do without, as plain values: what `--resume` reads back.
+
+    Those that differ from the default of their class, or from what the recipe or the method would make of them.
+    """
+    layered = {**recipe(run.task or "countdown"), **METHODS[run.method].config}
     options: dict[str, Any] = {}
     for part in (run, config):
         for option in fields(part):
             value = getattr(part, option.name)
             value = getattr(value, "value", value)  # enums
-            if option.init and value != option.default and isinstance(value, (str, int, float, bool, list, dict)):
+            told = value != option.default or layered.get(option.name, value) != value
+            if option.init and told and isinstance(value, (str, int, float, bool, list, dict)):
                 options[option.name] = value
     for derived in ("resume", "output_dir", "generation_batch_size", "logging_dir"):
         options.pop(derived, None)

@@ -10,7 +10,7 @@ import pytest
 from simko.cli.train import short_help
 from simko.store.errors import SimkoError
 from simko.trainers.methods import METHODS
-from simko.trainers.parsing import as_options, parse
+from simko.trainers.parsing import SimkoConfig, as_options, parse, recipe
 
 
 def test_defaults_are_the_built_in_task_with_its_own_recipe():
@@ -96,6 +96,22 @@ def test_a_resumed_run_has_the_options_it_was_started_with(tmp_path):
     assert again_config.output_dir == str(tmp_path)
     for name in ("per_device_train_batch_size", "steps_per_generation", "run_name", "seed", "adam_beta2"):
         assert getattr(again_config, name) == getattr(config, name)
+
+
+def test_an_option_set_to_what_trl_would_take_by_itself_is_kept_too(tmp_path):
+    """The recipe says otherwise, and would have its way in the resumed run."""
+    plain = SimkoConfig(output_dir="x", use_cpu=True)
+    flags = []
+    for name, value in recipe("countdown").items():
+        default = getattr(plain, name, None)
+        if isinstance(value, int | float) and isinstance(default, int | float) and default not in (value, -1):
+            flags += [f"--{name}", str(default)]
+    assert "--per_device_train_batch_size" in flags
+    run, config = parse([*flags, "--output_dir", str(tmp_path)])
+    (tmp_path / "run.json").write_text(json.dumps({"config": as_options(run, config)}))
+    _, again = parse(["--resume", str(tmp_path)])
+    for name in flags[::2]:
+        assert getattr(again, name[2:]) == getattr(config, name[2:]) == getattr(plain, name[2:]), name
 
 
 def test_a_run_of_every_method_can_be_resumed_in_spite_of_the_recipes_options_for_others(tmp_path):
