@@ -111,6 +111,34 @@ def test_a_rank_that_is_killed_is_seen_and_the_run_goes_on_with_another_number(t
 
 
 @pytest.mark.slow
+def test_two_ranks_train_as_one_process_does_on_the_same_responses(tmp_path):
+    """Greedy responses are the same wherever they are sampled; an entropy bonus trains on them all the same.
+
+    In the first steps of this seed both ranks hold as many tokens, so that the bonus, a mean over a micro-batch, is the
+    same too.
+    """
+    options = ["--probe", "--method", "entropy_loss", "--entropy_coef", "0.5", "--top_k", "1", "--max_steps", "3"]
+    options += ["--steps_per_generation", "1", "--pass_at_k_steps", "0", "--learning_rate", "1e-3", "--seed", "7"]
+    sizes = {"one": ([], "32"), "two": (launched(2), "16")}
+    for name, (launcher, size) in sizes.items():
+        named = ["--run_name", name, "--per_device_train_batch_size", size]
+        done = start(*launcher, "-m", "simko.cli.train", *options, *named, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr[-3000:]
+    rows = "SELECT * EXCLUDE (run, worker) FROM {} ORDER BY step, response_id"
+    with simko.store.open(tmp_path / "runs" / "one") as one, simko.store.open(tmp_path / "runs" / "two") as two:
+        for table in ("responses", "tokens"):
+            query = rows.format(table) + ", position" * (table == "tokens")
+            pd.testing.assert_frame_equal(
+                one.sql(query).df(), two.sql(query).df(), check_exact=False, rtol=0, atol=1e-4
+            )
+        means = "SELECT step, verdict, k, lambda_k, n_tokens FROM lambda_k ORDER BY ALL"
+        pd.testing.assert_frame_equal(one.sql(means).df(), two.sql(means).df(), check_exact=False, rtol=0, atol=1e-4)
+        assert one.sql("SELECT stddev(lambda_k) > 0.01 FROM lambda_k WHERE k = 1 AND verdict = 'all'").fetchall() == [
+            (True,)
+        ]  # it was trained
+
+
+@pytest.mark.slow
 def test_four_ranks_killed_twice_then_rewound_log_every_step_once(tmp_path):
     options = ["--probe", "--run_name", "four", *SHORT, "--per_device_train_batch_size", "8", "--max_steps", "16"]
     options += ["--save_steps", "3", "--save_total_limit", "9", "--method", "dapo", "--num_iterations", "1"]
