@@ -8,19 +8,18 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ..store.incomplete import incomplete_steps
 from . import charts
 from .live_chart import live_chart
 from .view import View, empty, every_nth, heading, live, plain
 
 _MOST_POINTS = 200
 _RUNS = """
-SELECT r.run, r.status, r.last_step, w.world_size, i.first_incomplete, coalesce(i.n_incomplete, 0) AS n_incomplete,
+SELECT r.run, r.status, r.last_step, w.world_size,
        c.share, c.step_ms, c.capture_ms, c.longest_wait_ms, c.bytes_per_token, c.n_bytes, c.n_files, c.n_token_rows,
        r.dropped, r.n_nonfinite, f.rows_every, f.rows_share, f.precision
 FROM runs r JOIN run_costs c USING (run) JOIN run_info f USING (run)
 LEFT JOIN (SELECT run, arg_max(world_size, attempt) AS world_size FROM attempts GROUP BY run) w USING (run)
-LEFT JOIN (SELECT run, min(step) AS first_incomplete, count(DISTINCT step) AS n_incomplete
-           FROM rollups WHERE NOT complete GROUP BY run) i USING (run)
 WHERE r.run IN (SELECT unnest($1))
 """
 _STEPS = """
@@ -49,7 +48,9 @@ def draw(view: View) -> None:
         return empty(view, "No run to tell of yet.")
     table = table.sort_values("run", key=lambda runs: runs.map(view.mirror.order))
     _table(table, _ages(view))
-    complaints = [*map(plain, view.mirror.problems), *_complaints(table)]
+    with view.mirror.snapshot() as cursor:
+        unreported = incomplete_steps(cursor)
+    complaints = [*map(plain, [*view.mirror.problems, *unreported]), *_complaints(table)]
     for complaint in complaints:
         st.warning(complaint)
     if not complaints:
@@ -96,11 +97,6 @@ def _complaints(table: pd.DataFrame) -> list[str]:
             lines.append(f"{name}: {row['dropped']} micro-batches were scored but not logged.")
         if row["n_nonfinite"]:
             lines.append(f"{name}: {row['n_nonfinite']} tokens had NaN or infinite statistics; no mean counts them.")
-        if row["n_incomplete"]:
-            lines.append(
-                f"{name}: {row['n_incomplete']} steps, from step {row['first_incomplete']:.0f} on, were not reported "
-                f"by all {row['world_size']} processes."
-            )
         waited = row["longest_wait_ms"]
         if pd.notna(waited) and waited > row["step_ms"]:
             lines.append(f"{name}: training waited {waited:.0f} ms for the log in one step; is the disk slow?")

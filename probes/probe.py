@@ -229,7 +229,7 @@ class Probe:
     def flush(self) -> None:
         """Write everything logged so far and wait until it is on disk; call it before saving a checkpoint."""
         if self.active:
-            self._guarded(self.recorder.flush)
+            self._guard(self.recorder.flush)
 
     def close(self, status: str = "finished") -> None:
         """Write everything out and let go of the model. Later calls do nothing.

@@ -174,9 +174,7 @@ def test_recomputation_calls_the_head_alone(llama, batch, monkeypatch):
     model = llama()
     model.lm_head.register_forward_hook(lambda *_: calls.update(head=calls["head"] + 1))
     forward = eager.forward
-    monkeypatch.setattr(
-        eager, "forward", lambda *a: (calls.update(statistics=calls["statistics"] + 1), forward(*a))[1]
-    )
+    monkeypatch.setattr(eager, "forward", lambda *a: (calls.update(statistics=calls["statistics"] + 1), forward(*a))[1])
     add_ranked_head(model, k=4, chunk_bytes=CHUNK, verify=False)
     output = model(**batch, ranked=True)
     chunks = -(-int((batch["labels"][:, 1:] != -100).sum()) // 3)
