@@ -1,7 +1,7 @@
 # make demo   install and watch SimKO train on the built-in task
 # make test   install and run every check
 # make fire   run the tests that train for minutes
-# make bench  print the cost of the probe as ratios
+# make bench  measure heads, steps, writing and reading against named baselines (half an hour)
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,7 +25,7 @@ types: .venv/installed-dev
 	$(BIN)/mypy
 
 bench: .venv/installed-dev
-	$(BIN)/python benchmarks/probe_cost.py
+	$(BIN)/python benchmarks/run.py --markdown docs/performance.md
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "simko needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }

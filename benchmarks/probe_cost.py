@@ -2,9 +2,8 @@
 
     python benchmarks/probe_cost.py [--rounds 5] [--steps 40]
 
-Every round trains each variant once, interleaved, from the same weights and seed; the figure is process CPU time a
-step (the recorder's thread included), the ratio is taken round by round, the median printed with its range. Also
-printed: bytes a token row on disk, and rows a second of writing.
+Every round trains each variant once, interleaved, from the same weights and seed; time is process CPU time, the
+recorder's thread included.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
+from measure import Pages, interleaved, ratio
 from simko.probes.probe import Probe
 from simko.trainers.callbacks import PassAtK
 from simko.trainers.engine import RankedGRPOTrainer
@@ -44,8 +42,8 @@ VARIANTS = (
 )
 
 
-def train_once(variant: str, steps: int, folder: Path, costs: list[Any]) -> float:
-    """CPU seconds a step of one short run."""
+def train_once(variant: str, steps: int, folder: Path, recorders: list[Any]) -> None:
+    """One short run, from the same weights and seed each time."""
     _, config = parse(["--max_steps", str(steps), "--save_strategy", "no", "--output_dir", str(folder), "--seed", "1"])
     config.disable_tqdm, config.logging_steps = True, steps
     disable_progress_bar()
@@ -60,12 +58,33 @@ def train_once(variant: str, steps: int, folder: Path, costs: list[Any]) -> floa
         trainer.attach(probe, rescore=4 if "rescore" in variant else 0)
     if "pass_at_k" in variant:  # before the first step and after the last as well: twice in 40 steps
         trainer.add_callback(PassAtK(lambda _: evaluate(trainer.model, tokenizer, task) and None, 40))
-    began = time.process_time()
     trainer.train()
     if probe is not None:
         probe.close()
-        costs.append(probe.recorder)
-    return (time.process_time() - began) / steps
+        recorders.append(probe.recorder)
+
+
+def report(pages: Pages, rounds: int, steps: int) -> None:
+    recorders: list[Any] = []
+
+    def run(variant: str) -> Callable[[], None]:
+        def work() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                train_once(variant, steps, Path(folder), recorders)
+
+        return work
+
+    seconds = interleaved({variant: run(variant) for variant in VARIANTS}, rounds)
+    table = [
+        [variant, f"{1e3 * statistics.median(each) / steps:.1f} ms", ratio(each, seconds[BASELINE])]
+        for variant, each in seconds.items()
+    ]
+    cost = recorders[-1].cost
+    note = (
+        f"{steps} steps, set-up and closing included. The last probed run: {cost.rows} rows in {cost.files} files of "
+        f"{cost.bytes} bytes, {cost.dropped} dropped, {cost.write_ms:.0f} ms writing."
+    )
+    pages.table("A step of the default task (108 thousand parameters)", ["", "a step", f"× {BASELINE}"], table, note)
 
 
 def main() -> None:
@@ -74,27 +93,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    seconds: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-    recorders: list[Any] = []
-    for round_ in range(options.rounds + 1):
-        for variant in VARIANTS:
-            with tempfile.TemporaryDirectory() as folder:
-                took = train_once(variant, options.steps, Path(folder), recorders)
-            if round_:  # the first round warms up
-                seconds[variant].append(took)
-    table = Table(title=f"CPU time a step, {options.rounds} rounds of {options.steps} steps", title_justify="left")
-    for heading in ("", "ms a step", f"ratio to {BASELINE}", "range"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    for variant in VARIANTS:
-        ratios = [a / b for a, b in zip(seconds[variant], seconds[BASELINE], strict=True)]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        table.add_row(
-            variant, f"{1e3 * statistics.median(seconds[variant]):.1f}", f"{statistics.median(ratios):.2f}", spread
-        )
-    Console().print(table)
-    cost = recorders[-1].cost
-    print(f"recorder, one run: {cost.rows} rows, {cost.files} files, {cost.bytes} bytes, {cost.dropped} dropped,")
-    print(f"{cost.write_ms:.0f} ms writing, {cost.queue_wait_ms:.1f} ms waiting for the queue")
+    report(Pages(), options.rounds, options.steps)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,9 @@ def statistics_group(rows: int, vocabulary: int) -> Variants:
         "one read of the logits (`amax`)": lambda: x.amax(-1),
         "every statistic by its formula": lambda: naive(x, labels),
         "top-K log-probs by K-fold expansion, nothing else": lambda: expanded(x, labels),
-        "`ranked_statistics`": lambda: ranked_statistics(x, labels, K),
-        "`ranked_statistics`, bfloat16 logits": lambda: ranked_statistics(half, labels, K),
+        "`ranked_statistics`": lambda: ranked_statistics(x, labels, K, backend="eager"),
+        "`ranked_statistics`, compiled": lambda: ranked_statistics(x, labels, K, backend="compile"),
+        "`ranked_statistics`, bfloat16 logits": lambda: ranked_statistics(half, labels, K, backend="eager"),
     }
 
 

@@ -7,7 +7,8 @@ value and tie rule. A tile whose largest key does not beat the least one kept co
 whatever the dtype of the logits. Backward, the dense part is one pass over tiles; the entries that a label or candidate
 adds to are few and worked out afterwards, in float32, before they are rounded.
 
-`TRITON_INTERPRET=1` runs the kernels on CPU tensors: the mathematics, not the speed, which `benchmarks/gpu.py` measures.
+`TRITON_INTERPRET=1`, set before Triton is imported, runs the kernels on CPU tensors: the mathematics, not the speed,
+which `benchmarks/gpu.py` measures.
 """
 
 from __future__ import annotations
@@ -233,4 +234,5 @@ def _numbers(transform: LogitTransform) -> tuple[float, float, float]:
 
 def _switches(transform: LogitTransform) -> dict[str, bool]:
     scaled = transform.scale != 1.0 or transform.temperature != 1.0
-    return {"SCALED": scaled, "CAPPED": transform.softcap is not None}
+    # Without fused multiply-adds, which could make equal logits differ between two places of the code.
+    return {"SCALED": scaled, "CAPPED": transform.softcap is not None, "enable_fp_fusion": False}
