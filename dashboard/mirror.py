@@ -37,7 +37,8 @@ from ..store.catalog import (
     small_tables,
 )
 from ..store.errors import RunNotFound
-from ..store.manifest import Part
+from ..store.manifest import Manifest, ManifestReader
+from ..store.manifest_file import Part
 from ..store.run import VOCABULARY_FILE
 from ..store.schema import TABLES, TableName, arrow_schema
 
@@ -66,6 +67,9 @@ class Mirror:
         self._lock = threading.Lock()
         self._con = duckdb.connect(":memory:", config={"threads": 2})
         self.runs: list[Run] = []
+        self._readers: dict[Path, ManifestReader] = {}
+        self._keys: dict[str, tuple[Manifest, dict[_Key, Part]]] = {}
+        self._small: dict[str, pa.Table] = {}
         self._ingested: dict[str, set[_Key]] = {}
         self._unreadable: dict[_Key, str] = {}
         self._state: object = None
@@ -83,13 +87,11 @@ class Mirror:
             if time.monotonic() - self._refreshed < max_age:
                 return
             try:
-                runs, problems = load_runs(self.folder)
+                runs, problems = load_runs(self.folder, self._readers)
             except RunNotFound as error:
                 runs, problems = [], [str(error)]
             self.runs = runs
-            keys = {
-                run.name: {_key(part): part for part in run.manifest.parts if part.table in INGESTED} for run in runs
-            }
+            keys = {run.name: self._keys_of(run) for run in runs}
             with self._transaction():
                 changed = self._take_in(runs, keys)
             problems += [line for key, line in self._unreadable.items() if any(key in parts for parts in keys.values())]
@@ -100,6 +102,14 @@ class Mirror:
             for run in sorted(runs, key=lambda run: (str(run.info.get("created")), run.name)):
                 self._order.setdefault(run.name, len(self._order))
             self._refreshed = time.monotonic()
+
+    def _keys_of(self, run: Run) -> dict[_Key, Part]:
+        """The parts a run has for us; worked out anew when its manifest is another one."""
+        manifest, keys = self._keys.get(run.name, (None, {}))
+        if manifest is not run.manifest:
+            keys = {_key(part): part for part in run.manifest.parts if part.table in INGESTED}
+            self._keys[run.name] = run.manifest, keys
+        return keys
 
     def _take_in(self, runs: Sequence[Run], keys: dict[str, dict[_Key, Part]]) -> bool:
         changed = False
@@ -113,8 +123,10 @@ class Mirror:
                 del self._ingested[name]
                 changed = True
         for name, table in small_tables(runs).items():
-            self._con.execute(f"DELETE FROM {name}")
-            self._insert(name, table)
+            if table != self._small.get(name):
+                self._con.execute(f"DELETE FROM {name}")
+                self._insert(name, table)
+                self._small[name] = table
         for run in runs:
             seen = self._ingested.setdefault(run.name, set())
             new = {key: part for key, part in keys[run.name].items() if key not in seen and key not in self._unreadable}
@@ -166,6 +178,7 @@ class Mirror:
         self._k = k
         self._ingested.clear()
         self._unreadable.clear()
+        self._small.clear()
         for table in TABLES:
             self._con.execute(f"CREATE OR REPLACE TABLE all_{table} AS {empty_relation(table, k)}")
         for name, arrow in small_tables([]).items():

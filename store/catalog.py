@@ -24,7 +24,7 @@ import duckdb
 import pyarrow as pa
 
 from .errors import SimkoError
-from .manifest import Manifest, read_manifest
+from .manifest import Manifest, ManifestReader
 from .run import VOCABULARY_FILE, find_runs, read_run
 from .schema import COLUMNS, TABLES, TableName, arrow_schema, expand
 
@@ -158,13 +158,20 @@ def open(folder: str | Path | Sequence[str | Path] = "runs") -> duckdb.DuckDBPyC
     return catalog.connection
 
 
-def load_runs(folder: str | Path | Sequence[str | Path]) -> tuple[list[Run], list[str]]:
+def load_runs(
+    folder: str | Path | Sequence[str | Path], readers: dict[Path, ManifestReader] | None = None
+) -> tuple[list[Run], list[str]]:
     """The readable runs of a folder (or several), and a line about everything that is not.
+
+    Args:
+        folder: a run, a folder of runs, or a list of either.
+        readers: kept by who asks again and again: what has not changed is then not read again.
 
     Raises:
         RunNotFound: a folder does not exist.
     """
     folders = [folder] if isinstance(folder, (str, Path)) else folder
+    readers = {} if readers is None else readers
     runs: list[Run] = []
     problems: list[str] = []
     for path in dict.fromkeys(run for f in folders for run in find_runs(Path(f))):
@@ -173,7 +180,7 @@ def load_runs(folder: str | Path | Sequence[str | Path]) -> tuple[list[Run], lis
         except SimkoError as error:
             problems.append(str(error))
             continue
-        manifest = read_manifest(path)
+        manifest = readers.setdefault(path, ManifestReader(path)).read()
         problems += manifest.problems
         taken = {run.name for run in runs}
         name = path.name if path.name not in taken else str(path)

@@ -1,49 +1,28 @@
 """The list that readers follow: which attempts a run has had and which Parquet files are finished.
 
-`manifest/<attempt>-<rank>.jsonl`, one JSON object a line, appended by one process each:
-    {"kind": "attempt", "attempt", "rank", "world_size", "start_step", "k", "started", "pid", "host", "config"}   first
-    {"kind": "file", "table", "path", "steps": [first, last], "rows", "bytes", "write_ms"}   after each finished file
-    {"kind": "cost", "dropped", "error"}   when batches were lost
-    {"kind": "end", "status", "ended"}   last line: finished | interrupted | failed
-
-Invariant: a file named here was complete under its name before its line was written. Reading never raises on content:
-what is torn, missing or foreign is named in `Manifest.problems` and the rest is served. A line that is being written,
-or a file whose line is about to be, is no problem while its writer lives.
+`manifest/` holds a file a process (`manifest_file`) and the compactor's list of merged files (`merges`). Reading never
+raises on content: what is torn, missing or foreign is named in `Manifest.problems` and the rest is served. A line that
+is being written, or a file whose line is about to be, is no problem while its writer lives.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import socket
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
+from .manifest_file import ManifestFile, Part, damage, read_manifest_file
+from .merges import MERGES_FILE, apply_merges, read_merges
 from .run import MANIFEST_FOLDER
-from .schema import TABLES, TableName
+from .schema import TABLES
 
-_ALIVE_SECONDS = 60
-"""A manifest touched this recently belongs to a live attempt even when its process cannot be seen from here."""
 _PART_NAME = re.compile(r"part-(\d+)-\d+-\d+\.parquet")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One finished Parquet file."""
-
-    table: TableName
-    path: Path
-    attempt: int
-    rank: int
-    first_step: int
-    last_step: int
-    rows: int
-    bytes: int
-    write_ms: float
+_Stamp = tuple[int, int, int]
+"""Inode, size and time of change of a file."""
+_LOOK_AGAIN_SECONDS = 30.0
+"""A reader that follows a run trusts a file it has found whole for this long."""
 
 
 @dataclass(frozen=True)
@@ -75,168 +54,130 @@ class Manifest:
     attempts: list[Attempt] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    replaced: set[Path] = field(default_factory=set)
+    """Files that have gone into merged ones."""
+
+    @property
+    def running(self) -> bool:
+        """Whether a process is writing the run."""
+        return any(attempt.status == "running" for attempt in self.attempts)
 
 
-@dataclass
-class _Writer:
-    """One manifest file: a process of an attempt."""
+class ManifestReader:
+    """Follows the manifests of one run: what has not changed since the last reading is not read again."""
 
-    path: Path
-    attempt: int
-    rank: int
-    start_step: int
-    world_size: int
-    started: str
-    pid: int
-    host: str
-    k: int | None
-    dropped: int = 0
-    end: Mapping[str, Any] | None = None
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = Path(run_dir)
+        self._files: dict[str, tuple[_Stamp, ManifestFile | list[str]]] = {}
+        self._whole: dict[Path, tuple[int, float]] = {}
+        self._settled: tuple[object, float, Manifest] | None = None
 
-    @classmethod
-    def of(cls, path: Path, entry: Mapping[str, Any]) -> _Writer:
-        """From a manifest's first line.
+    def read(self) -> Manifest:
+        """Read the manifests and check that the files they name are there and whole.
 
-        Raises:
-            KeyError, TypeError, ValueError: it is no such line.
+        The very same object is given again as long as nothing has changed, no process is writing the run, and its
+        files were looked at lately.
         """
-        if entry["kind"] != "attempt":
-            raise ValueError
-        k = entry.get("k")
-        return cls(
-            path,
-            int(entry["attempt"]),
-            int(entry["rank"]),
-            int(entry.get("start_step", 0)),
-            int(entry.get("world_size", 1)),
-            str(entry.get("started")),
-            int(entry.get("pid", 0)),
-            str(entry.get("host")),
-            None if k is None else int(k),
-        )
+        stamps = self._stamps()
+        if self._settled is not None:
+            seen, when, manifest = self._settled
+            if seen == stamps and time.monotonic() - when < _LOOK_AGAIN_SECONDS:
+                return manifest
+        manifest = self._read(stamps)
+        settled = not manifest.running and not manifest.problems
+        self._settled = (stamps, time.monotonic(), manifest) if settled else None
+        return manifest
 
-    def alive(self) -> bool:
-        """Whether the process is still there, as far as can be seen from this machine."""
-        if self.end is not None:
-            return False
-        if self.host == socket.gethostname() and self.pid > 0:
-            try:
-                os.kill(self.pid, 0)
-            except (ProcessLookupError, OverflowError):
-                return False
-            except PermissionError:
-                return True
-            return True
+    def _read(self, stamps: dict[str, _Stamp]) -> Manifest:
+        manifest = Manifest()
+        writers: dict[int, list[ManifestFile]] = {}
+        parts: list[Part] = []
+        for file in self._manifest_files(stamps):
+            if isinstance(file, list):
+                manifest.problems += file
+                continue
+            writers.setdefault(file.attempt, []).append(file)
+            parts += file.parts
+            manifest.problems += file.problems
+            if file.torn and not file.alive():
+                manifest.problems.append(f"{file.path}: the last line is torn and left out")
+        merges, problems = read_merges(self._run_dir)
+        counting, manifest.replaced, broken = apply_merges(parts, merges)
+        manifest.problems += [*problems, *broken]
+        manifest.parts = [part for part in counting if self._is_whole(part, manifest.problems)]
+        logged = {part.attempt for part in manifest.parts if part.table == "rollups"}
+        manifest.attempts = [_attempt(files, number in logged) for number, files in sorted(writers.items())]
+        if not manifest.running:
+            named = {part.path for part in parts} | {merge.part.path for merge in merges}
+            manifest.problems += _strays(self._run_dir, named, newest=max(writers, default=0))
+        return manifest
+
+    def _stamps(self) -> dict[str, _Stamp]:
+        """Name of each file of the manifest's folder → what changes when it does."""
         try:
-            return time.time() - self.path.stat().st_mtime < _ALIVE_SECONDS
+            with os.scandir(self._run_dir / MANIFEST_FOLDER) as entries:
+                files = sorted((entry for entry in entries if entry.name.endswith(".jsonl")), key=lambda e: e.name)
+                return {entry.name: _stamp(entry) for entry in files}
         except OSError:
+            return {}
+
+    def _manifest_files(self, stamps: dict[str, _Stamp]) -> list[ManifestFile | list[str]]:
+        """Each process's manifest, in order of attempt and rank; read on from where the last reading ended."""
+        for name, stamp in stamps.items():
+            before, known = self._files.get(name, (None, None))
+            if before != stamp and name != MERGES_FILE:
+                appended = before is not None and before[0] == stamp[0] and before[1] <= stamp[1]
+                path = self._run_dir / MANIFEST_FOLDER / name
+                self._files[name] = stamp, read_manifest_file(self._run_dir, path, known if appended else None)
+        return [self._files[name][1] for name in stamps if name != MERGES_FILE]
+
+    def _is_whole(self, part: Part, problems: list[str]) -> bool:
+        size, looked = self._whole.get(part.path, (-1, 0.0))
+        now = time.monotonic()
+        if size == part.bytes and now - looked < _LOOK_AGAIN_SECONDS:
+            return True
+        if problem := damage(part):
+            problems.append(problem)
             return False
+        self._whole[part.path] = part.bytes, now
+        return True
+
+
+def _stamp(entry: os.DirEntry[str]) -> _Stamp:
+    try:
+        status = entry.stat()
+    except OSError:
+        return (0, -1, 0)
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def read_manifest(run_dir: Path) -> Manifest:
     """Read all manifests of a run and check that the files they name are there and whole."""
-    run_dir = Path(run_dir)
-    manifest = Manifest()
-    attempts: dict[int, list[_Writer]] = {}
-    named: set[str] = set()
-    for path in sorted((run_dir / MANIFEST_FOLDER).glob("*.jsonl")):
-        writer = _read_file(run_dir, path, manifest, named)
-        if writer is not None:
-            attempts.setdefault(writer.attempt, []).append(writer)
-    logged = {part.attempt for part in manifest.parts if part.table == "rollups"}
-    manifest.attempts = [_attempt(writers, number in logged) for number, writers in sorted(attempts.items())]
-    if not any(attempt.status == "running" for attempt in manifest.attempts):
-        manifest.problems += _strays(run_dir, named, newest=max(attempts, default=0))
-    return manifest
+    return ManifestReader(run_dir).read()
 
 
-def _read_file(run_dir: Path, path: Path, manifest: Manifest, named: set[str]) -> _Writer | None:
-    """Take in one manifest file; None where it does not begin as one."""
-    problems = manifest.problems
-    try:
-        *lines, rest = path.read_bytes().split(b"\n")
-    except OSError as error:
-        problems.append(f"{path}: {error.strerror}; the files it names are left out")
-        return None
-    if not lines:
-        return None  # its first line is being written
-    try:
-        writer = _Writer.of(path, json.loads(lines[0]))
-    except (ValueError, KeyError, TypeError):
-        problems.append(f"{path}: the first line is not the attempt's; the files it names are left out")
-        return None
-    for number, line in enumerate(lines[1:], 2):
-        try:
-            entry = json.loads(line)
-            if entry["kind"] == "file":
-                named.add(str(entry["path"]))
-                _add_part(manifest, run_dir, writer, entry)
-            elif entry["kind"] == "cost":
-                writer.dropped = int(entry["dropped"])
-            elif entry["kind"] == "end":
-                writer.end = {"status": str(entry["status"]), "ended": str(entry.get("ended"))}
-        except (ValueError, KeyError, TypeError, IndexError):
-            problems.append(f"{path}: line {number} is damaged and left out")
-    if rest and not writer.alive():
-        problems.append(f"{path}: the last line is torn and left out")
-    return writer
-
-
-def _add_part(manifest: Manifest, run_dir: Path, writer: _Writer, entry: Mapping[str, Any]) -> None:
-    """Take in a finished file, or a line about what is wrong with it.
-
-    Raises:
-        KeyError, TypeError, ValueError, IndexError: the entry is damaged.
-    """
-    table, relative = entry["table"], PurePosixPath(entry["path"])
-    part = Part(
-        table,
-        run_dir / relative,
-        writer.attempt,
-        writer.rank,
-        int(entry["steps"][0]),
-        int(entry["steps"][1]),
-        int(entry["rows"]),
-        int(entry["bytes"]),
-        float(entry.get("write_ms", 0.0)),
-    )
-    if table not in TABLES or relative.is_absolute() or ".." in relative.parts:
-        manifest.problems.append(f"{writer.path}: {relative} is no table of this run and left out")
-    elif problem := damage(part):
-        manifest.problems.append(problem)
-    else:
-        manifest.parts.append(part)
-
-
-def damage(part: Part) -> str | None:
-    """What is wrong with a finished file, in a line, or None: it must have its size and end as Parquet files do."""
-    try:
-        with part.path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 4))
-            if size == part.bytes and file.read() == b"PAR1":
-                return None
-    except OSError as error:
-        return f"{part.path}: {error.strerror}; its {part.rows} rows are left out"
-    return f"{part.path}: torn ({size} bytes of {part.bytes}); its {part.rows} rows are left out"
-
-
-def _strays(run_dir: Path, named: set[str], newest: int) -> list[str]:
+def _strays(run_dir: Path, named: set[Path], newest: int) -> list[str]:
     """A line for each table with Parquet files that no manifest names; those of an attempt just begun are not told."""
     lines = []
     for table in TABLES:
-        strays = []
-        for path in sorted((run_dir / table).glob("*.parquet")):
-            match = _PART_NAME.fullmatch(path.name)
-            if f"{table}/{path.name}" not in named and not (match and int(match[1]) > newest):
-                strays.append(path.name)
+        strays = [path.name for path in stray_parts(run_dir / table, named, newest)]
         if strays:
             more = f" and {len(strays) - 1} more" if len(strays) > 1 else ""
             lines.append(f"{run_dir / table / strays[0]}{more}: named in no manifest and left out")
     return lines
 
 
-def _attempt(writers: list[_Writer], logged: bool) -> Attempt:
+def stray_parts(folder: Path, named: set[Path], newest: int) -> list[Path]:
+    """Parquet files of a table's folder that no manifest names, but for those of attempts after the `newest`."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".parquet"))
+    except OSError:
+        return []
+    unnamed = [folder / name for name in names if folder / name not in named]
+    return [p for p in unnamed if not ((match := _PART_NAME.fullmatch(p.name)) and int(match[1]) > newest)]
+
+
+def _attempt(writers: list[ManifestFile], logged: bool) -> Attempt:
     """What the processes of one attempt say together."""
     first = min(writers, key=lambda writer: writer.rank)
     ends = [writer.end for writer in writers if writer.end is not None]
