@@ -67,7 +67,7 @@ def writers(folder: Path, sizes: dict[str, float]) -> dict[str, Callable[[], Non
 
     def ours() -> None:
         path = folder / "tokens" / "part.parquet"
-        write_part(path, "tokens", token_table(batch, k=K, attempt=1, worker=0), K)
+        write_part(path, "tokens", token_table(batch, k=K, attempt=1, worker=0))
         size(OURS, path, table.num_rows)
 
     def defaults() -> None:
@@ -123,7 +123,7 @@ def waits(folder: Path, puts: int = 200) -> tuple[float, float]:
             took.append(time.perf_counter() - began)
             began = time.perf_counter()
             path = folder / "inline" / f"{number}.parquet"
-            write_part(path, "tokens", token_table(batch, k=K, attempt=1, worker=0), K)
+            write_part(path, "tokens", token_table(batch, k=K, attempt=1, worker=0))
             inline.append(time.perf_counter() - began)
     return statistics.median(took), statistics.median(inline)
 

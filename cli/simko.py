@@ -13,6 +13,9 @@ from importlib import import_module
 from ..store.errors import SimkoError
 
 COMMANDS = {
+    "compact": ("keeping", "compact_main", "merge the small files of a run"),
+    "gc": ("keeping", "gc_main", "show or remove files of a run nobody needs"),
+    "doctor": ("keeping", "doctor_main", "what of the logs is whole and what was lost"),
     "demo": ("demo", "demo_main", "write runs to look at, without a model"),
     "report": ("report", "report_main", "write a study or a run as one HTML file"),
     "query": ("query", "query_main", "run SQL on the logs of one run or a folder of runs"),

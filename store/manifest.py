@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .manifest_file import ManifestFile, Part, damage, read_manifest_file
-from .merges import MERGES_FILE, apply_merges, read_merges
+from .merges import MERGES_FILE, Merge, apply_merges, read_merges
 from .run import MANIFEST_FOLDER
 from .schema import TABLES
 
@@ -56,6 +56,14 @@ class Manifest:
     problems: list[str] = field(default_factory=list)
     replaced: set[Path] = field(default_factory=set)
     """Files that have gone into merged ones."""
+    written: list[Part] = field(default_factory=list)
+    """Every file the writers name, also those replaced, missing or torn."""
+    merges: list[Merge] = field(default_factory=list)
+
+    @property
+    def named(self) -> set[Path]:
+        """Every file that is or was part of the run."""
+        return {part.path for part in self.written} | {merge.part.path for merge in self.merges}
 
     @property
     def running(self) -> bool:
@@ -91,25 +99,23 @@ class ManifestReader:
     def _read(self, stamps: dict[str, _Stamp]) -> Manifest:
         manifest = Manifest()
         writers: dict[int, list[ManifestFile]] = {}
-        parts: list[Part] = []
         for file in self._manifest_files(stamps):
             if isinstance(file, list):
                 manifest.problems += file
                 continue
             writers.setdefault(file.attempt, []).append(file)
-            parts += file.parts
+            manifest.written += file.parts
             manifest.problems += file.problems
             if file.torn and not file.alive():
                 manifest.problems.append(f"{file.path}: the last line is torn and left out")
-        merges, problems = read_merges(self._run_dir)
-        counting, manifest.replaced, broken = apply_merges(parts, merges)
+        manifest.merges, problems = read_merges(self._run_dir)
+        counting, manifest.replaced, broken = apply_merges(manifest.written, manifest.merges)
         manifest.problems += [*problems, *broken]
         manifest.parts = [part for part in counting if self._is_whole(part, manifest.problems)]
         logged = {part.attempt for part in manifest.parts if part.table == "rollups"}
         manifest.attempts = [_attempt(files, number in logged) for number, files in sorted(writers.items())]
         if not manifest.running:
-            named = {part.path for part in parts} | {merge.part.path for merge in merges}
-            manifest.problems += _strays(self._run_dir, named, newest=max(writers, default=0))
+            manifest.problems += _strays(self._run_dir, manifest.named, newest=max(writers, default=0))
         return manifest
 
     def _stamps(self) -> dict[str, _Stamp]:

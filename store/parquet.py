@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +17,11 @@ from .batch import TokenBatch
 from .logged_rows import LoggedRows
 from .schema import TableName, arrow_schema, dictionary_columns, split_columns
 
-_ROW_GROUP = 1 << 18
+ROW_GROUP = 1 << 18
+"""Rows of a row group."""
 
 
-def write_part(path: Path, table: TableName, data: pa.Table, k: int) -> int:
+def write_part(path: Path, table: TableName, data: pa.Table) -> int:
     """Write a finished file; returns its size in bytes.
 
     Raises:
@@ -28,21 +30,25 @@ def write_part(path: Path, table: TableName, data: pa.Table, k: int) -> int:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(exist_ok=True)
-        pq.write_table(
-            data,
-            temporary,
-            compression="zstd",
-            compression_level=3,
-            row_group_size=_ROW_GROUP,
-            use_dictionary=dictionary_columns(table, k),
-            column_encoding=dict.fromkeys(split_columns(table, k), "BYTE_STREAM_SPLIT"),
-        )
+        pq.write_table(data, temporary, row_group_size=ROW_GROUP, **parquet_options(table, data.schema))
         size = temporary.stat().st_size
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return size
+
+
+def parquet_options(table: TableName, schema: pa.Schema) -> dict[str, Any]:
+    """How the columns of a table are compressed and encoded, for pyarrow's writers."""
+    k = sum(name.startswith("logp_") for name in schema.names)
+    there = set(schema.names)
+    return {
+        "compression": "zstd",
+        "compression_level": 3,
+        "use_dictionary": [name for name in dictionary_columns(table, k) if name in there],
+        "column_encoding": {name: "BYTE_STREAM_SPLIT" for name in split_columns(table, k) if name in there},
+    }
 
 
 def token_table(batch: TokenBatch, *, k: int, attempt: int, worker: int, rows: LoggedRows | None = None) -> pa.Table:

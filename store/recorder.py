@@ -261,7 +261,7 @@ class Recorder:
         began = time.perf_counter()
         self._part += 1
         relative = f"{table}/part-{self.attempt:03d}-{self.rank:03d}-{self._part:06d}.parquet"
-        size = write_part(self.run_dir / relative, table, data, self.k)
+        size = write_part(self.run_dir / relative, table, data)
         took = 1e3 * (time.perf_counter() - began)
         steps = data.column("step").to_numpy()
         self._manifest.line(

@@ -50,6 +50,7 @@ class RunArguments:
     probe_precision: Literal["float32", "bfloat16"] = _option(
         "float32", "How exactly token rows hold the candidates' log-probabilities; bfloat16 takes a third less room."
     )
+    probe_compact: bool = _option(True, "Merge the log's small files into large ones when the run ends.")
     probe_tau: float | None = _option(None, "Entropy quantile above which the log calls a token a fork.")
     probe_rescore: int = _option(
         0, "Optimizer steps between those whose tokens are scored again, to log what the step did to them; 0: never."

@@ -20,6 +20,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from ..probes.errors import TooManyCandidates
 from ..probes.probe import NullProbe, Probe
+from ..store.compaction import compact
+from ..store.errors import SimkoError
 from ..store.logged_rows import LoggedRows
 from ..store.run import claim_folder
 from .callbacks import PassAtK
@@ -252,6 +254,8 @@ def _run(
             print(f"continue from step {step_of(saved)}: simko-train --resume {run_dir}", file=sys.stderr)
         return INTERRUPTED
     if run.probe:
+        if run.probe_compact:
+            _compact(run_dir, progress)
         print_summary(run_dir, window=trainer.args.steps_per_generation * trainer.num_iterations)
     else:
         progress.say(f"done: {run_dir}; add --probe to log what happened to the distribution")
@@ -261,6 +265,14 @@ def _run(
 def _lost_a_rank(error: RuntimeError) -> bool:
     """Whether a collective failed: gloo says so in words alone, other back ends by type."""
     return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
+
+
+def _compact(run_dir: Path, progress: Progress) -> None:
+    try:
+        for line in compact(run_dir).left:
+            progress.say(f"left alone: {line}")
+    except SimkoError as error:  # the run is whole without it
+        progress.say(f"the log's files stay as they are: {error}")
 
 
 def _as_interrupt(_signal: int, _frame: Any) -> NoReturn:
