@@ -9,6 +9,7 @@ import streamlit as st
 from . import (
     live_chart,
     page_concentration,
+    page_console,
     page_entropy,
     page_health,
     page_lambda_k,
@@ -40,6 +41,7 @@ def main(script: str) -> None:
             st.Page(page_push.show, title="Push", url_path="push"),
             st.Page(page_health.show, title="Health", url_path="health"),
             st.Page(page_response.show, title="One response", url_path="response"),
+            st.Page(page_console.show, title="SQL", url_path="sql"),
         ]
     )
     st.html(f"<style>{style(mirror.order)}</style>")

@@ -65,9 +65,8 @@ def named_queries() -> Mapping[str, NamedQuery]:
         if file.name.endswith(".sql"):
             sql = file.read_text(encoding="utf-8")
             name = file.name.removesuffix(".sql")
-            defaults = {parameter: _number(value) for parameter, value, _ in _PARAMETER.findall(sql)}
             description = sql.splitlines()[0].removeprefix("-- ")
-            found[name] = NamedQuery(name, description, sql, MappingProxyType(defaults))
+            found[name] = NamedQuery(name, description, sql, MappingProxyType(defaults_of(sql)))
     return MappingProxyType(found)
 
 
@@ -83,6 +82,11 @@ def named_query(name: str) -> NamedQuery:
         hint = f"did you mean {', '.join(near)}?" if near else "`simko query --list` lists them"
         raise QueryFailed(f"there is no query {name}; {hint}")
     return known[name]
+
+
+def defaults_of(sql: str) -> dict[str, float]:
+    """The parameters that a query declares in its comments, and their values."""
+    return {parameter: _number(value) for parameter, value, _ in _PARAMETER.findall(sql)}
 
 
 def _number(text: str) -> float:
