@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("simko-train: interrupted before training began", file=sys.stderr)
+        print("simko-train: interrupted", file=sys.stderr)
         return 130
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from .schema import TABLES, TableName
 
@@ -92,6 +92,7 @@ class ManifestFile:
         torn: whether it ends in half a line.
         problems: a line each about damaged entries.
         length, lines: bytes and lines read so far.
+        last: the last line read; where it is gone, the run was written anew under its old name.
     """
 
     path: Path
@@ -110,6 +111,7 @@ class ManifestFile:
     problems: list[str] = field(default_factory=list)
     length: int = 0
     lines: int = 0
+    last: bytes = b""
 
     def alive(self) -> bool:
         """Whether the process is still there, as far as can be seen from this machine."""
@@ -137,11 +139,13 @@ def read_manifest_file(
     Args:
         run_dir: the run's folder.
         path: the manifest.
-        known: what an earlier reading of the same file found; only what was appended since is then read.
+        known: what an earlier reading found; only what was appended since is then read.
     """
     found = known if isinstance(known, ManifestFile) else None
     try:
         with path.open("rb") as file:
+            if found is not None and not _goes_on(file, found):
+                found = None
             file.seek(found.length if found else 0)
             *lines, rest = file.read().split(b"\n")
     except OSError as error:
@@ -154,7 +158,7 @@ def read_manifest_file(
             found = _begun(path, json.loads(lines[0]))
         except DAMAGED:
             return [f"{path}: the first line is not the attempt's; the files it names are left out"]
-        lines = lines[1:]
+        found.last = lines.pop(0)
         found.lines = 1
     for line in lines:
         found.lines += 1
@@ -162,9 +166,16 @@ def read_manifest_file(
             _take(run_dir, found, json.loads(line))
         except DAMAGED:
             found.problems.append(f"{path}: line {found.lines} is damaged and left out")
+        found.last = line
     found.torn = bool(rest)
     found.length += read
     return found
+
+
+def _goes_on(file: BinaryIO, found: ManifestFile) -> bool:
+    """Whether what was read is still there: a file written anew may well have the inode of the one deleted."""
+    file.seek(found.length - len(found.last) - 1)
+    return file.read(len(found.last) + 1) == found.last + b"\n"
 
 
 def _take(run_dir: Path, found: ManifestFile, entry: Mapping[str, Any]) -> None:

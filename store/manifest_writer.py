@@ -11,7 +11,7 @@ import errno
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +45,21 @@ class ManifestWriter:
                 self._file = path.open("xb", buffering=0)
                 undo.callback(self._file.close)
                 process = {"started": now(), "pid": os.getpid(), "host": socket.gethostname()}
-                self.line({"kind": "attempt", "attempt": attempt, "rank": rank, **about, **process})
+                self.lines([{"kind": "attempt", "attempt": attempt, "rank": rank, **about, **process}])
             except FileExistsError as error:
                 raise RunBusy(f"{path} is there already: attempt {attempt} has been started before") from error
             except OSError as error:
                 raise unwritable(run_dir, error) from error
             undo.pop_all()
 
-    def line(self, entry: Mapping[str, Any]) -> None:
-        """Append one line.
+    def lines(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Append lines, all at once.
 
         Raises:
-            OSError: it could not be written; no half of it is left.
+            OSError: they could not be written; nothing of them is left.
         """
-        line = (json.dumps(entry, ensure_ascii=False, default=str) + "\n").encode("utf-8", "replace")
+        text = "".join(json.dumps(entry, ensure_ascii=False, default=str) + "\n" for entry in entries)
+        line = text.encode("utf-8", "replace")
         size = self._file.tell()
         try:
             if self._file.write(line) != len(line):

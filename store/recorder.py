@@ -139,7 +139,7 @@ class Recorder:
     def put_evals(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Take rows of `evals` and write them at once; otherwise as `put_responses`."""
         table = self._table("evals", columns)
-        self._enqueue(_Job(lambda: self._write("evals", [table])))
+        self._enqueue(_Job(lambda: self._write({"evals": [table]})))
 
     def end_step(self, step: int, capture_ms: float | None = None) -> None:
         """Close the roll-up of an optimizer step; `capture_ms` is what the caller spent on logging it."""
@@ -211,7 +211,7 @@ class Recorder:
         with contextlib.suppress(Warning):  # where warnings are errors
             warnings.warn(message, RuntimeWarning, stacklevel=2)
         with contextlib.suppress(OSError):
-            self._manifest.line({"kind": "cost", "dropped": self.cost.dropped, "error": str(error)})
+            self._manifest.lines([{"kind": "cost", "dropped": self.cost.dropped, "error": str(error)}])
 
     def _take_batch(self, source: TokenSource) -> None:
         batch = source if isinstance(source, TokenBatch) else source()
@@ -238,9 +238,7 @@ class Recorder:
         self._write_costs()
 
     def _flush_steps(self) -> None:
-        # Rows before roll-ups: a step that readers see summed up can be looked into.
-        for table in ("responses", "tokens", "rollups"):
-            self._write_waiting(table)
+        self._write_waiting("responses", "tokens", "rollups")
         self._rows_waiting = self._batches_waiting = 0
         self._flushed = time.monotonic()
         if self._flushed - self._costs_written >= _COST_SECONDS:
@@ -250,40 +248,48 @@ class Recorder:
         self._write_waiting("costs")
         self._costs_written = time.monotonic()
 
-    def _write_waiting(self, table: TableName) -> None:
-        waiting, self._pending[table] = self._pending[table], []
-        self._write(table, waiting)
+    def _write_waiting(self, *tables: TableName) -> None:
+        waiting = {table: self._pending[table] for table in tables}
+        self._pending |= {table: [] for table in tables}
+        self._write(waiting)
 
-    def _write(self, table: TableName, waiting: list[pa.Table]) -> None:
-        data = pa.concat_tables(waiting) if waiting else None
-        if data is None or not data.num_rows:
-            return
+    def _write(self, waiting: Mapping[TableName, list[pa.Table]]) -> None:
+        """A file for each table, and their lines at once: no reader sees the rows of a step without its roll-up."""
+        entries: list[dict[str, Any]] = []
+        try:
+            for table, pieces in waiting.items():
+                if pieces and (data := pa.concat_tables(pieces)).num_rows:
+                    entries.append(self._write_file(table, data))
+        finally:  # where one could not be written, those before it are still worth having
+            if entries:
+                self._manifest.lines(entries)
+
+    def _write_file(self, table: TableName, data: pa.Table) -> dict[str, Any]:
+        """Write a file; returns its entry for the manifest."""
         began = time.perf_counter()
         self._part += 1
         relative = f"{table}/part-{self.attempt:03d}-{self.rank:03d}-{self._part:06d}.parquet"
         size = write_part(self.run_dir / relative, table, data)
         took = 1e3 * (time.perf_counter() - began)
         steps = data.column("step").to_numpy()
-        self._manifest.line(
-            {
-                "kind": "file",
-                "table": table,
-                "path": relative,
-                "steps": [int(steps.min()), int(steps.max())],
-                "rows": data.num_rows,
-                "bytes": size,
-                "write_ms": round(took, 3),
-            }
-        )
         self.cost.rows += data.num_rows
         self.cost.bytes += size
         self.cost.files += 1
         self.cost.write_ms += took
+        return {
+            "kind": "file",
+            "table": table,
+            "path": relative,
+            "steps": [int(steps.min()), int(steps.max())],
+            "rows": data.num_rows,
+            "bytes": size,
+            "write_ms": round(took, 3),
+        }
 
     def _end(self, status: str) -> None:
         if self.cost.dropped:
-            self._manifest.line({"kind": "cost", "dropped": self.cost.dropped, "error": None})
-        self._manifest.line({"kind": "end", "status": status, "ended": now()})
+            self._manifest.lines([{"kind": "cost", "dropped": self.cost.dropped, "error": None}])
+        self._manifest.lines([{"kind": "end", "status": status, "ended": now()}])
 
     def _table(self, table: TableName, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
         schema = arrow_schema(table, self.k)

@@ -6,12 +6,13 @@ before the first step, and from then on the run's folder is readable whatever ha
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -222,13 +223,14 @@ def _run(
     run_dir: Path,
     checkpoint: Path | None,
 ) -> int:
-    signal.signal(signal.SIGTERM, _as_interrupt)
     status = "failed"
+    handler = signal.getsignal(signal.SIGTERM)
     try:
-        if checkpoint is not None:
-            _rewind(trainer, progress, checkpoint)
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        trainer.save_model(str(run_dir / "model"))
+        with _interrupted_by_sigterm():
+            if checkpoint is not None:
+                _rewind(trainer, progress, checkpoint)
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            trainer.save_model(str(run_dir / "model"))
         status = "finished"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -242,6 +244,7 @@ def _run(
         ) from error
     finally:
         probe.close(status)
+        signal.signal(signal.SIGTERM, handler)
     if status == "finished":
         trainer.accelerator.wait_for_everyone()  # the summary reads what every process has written
     if not trainer.accelerator.is_main_process:
@@ -273,6 +276,20 @@ def _compact(run_dir: Path, progress: Progress) -> None:
             progress.say(f"left alone: {line}")
     except SimkoError as error:  # the run is whole without it
         progress.say(f"the log's files stay as they are: {error}")
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM is treated like Ctrl-C in here, and ignored from then on.
+
+    A launcher sends it to the processes that outlive another one, often just when those have noticed by themselves and
+    are closing their log.
+    """
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _as_interrupt(_signal: int, _frame: Any) -> NoReturn:

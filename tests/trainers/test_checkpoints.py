@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 
 import pytest
 import tiny
@@ -22,6 +24,7 @@ from simko.trainers.checkpoints import (
 )
 from simko.trainers.engine import RankedGRPOTrainer
 from simko.trainers.parsing import as_options, parse
+from simko.trainers.train import _interrupted_by_sigterm
 
 
 def make_checkpoint(run, step):
@@ -149,3 +152,13 @@ def test_a_run_prolonged_from_within_a_rollout_batch_keeps_the_rhythm(tmp_path):
     assert sampled == [(1, 1, 0, 32), (1, 3, 1, 32), (1, 5, 2, 32), (2, 6, 2, 32), (2, 7, 3, 32)]
     assert trained == [(step, 1 + (step > 5), True) for step in range(1, 9)]
     assert unknown == [(0,)]
+
+
+def test_a_launcher_that_ends_a_run_twice_does_not_tear_the_closing_of_its_log():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(KeyboardInterrupt), _interrupted_by_sigterm():
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # by default the end of this process
+    finally:
+        signal.signal(signal.SIGTERM, before)
