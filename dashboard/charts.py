@@ -179,13 +179,24 @@ def push_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
 
 
 def cost_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
-    """What a step takes and what of it is the probe's. Columns: run, step, step_ms, capture_ms, queue_wait_ms."""
-    panels = {"step_ms": "step", "capture_ms": "probe", "queue_wait_ms": "waiting for the queue"}
-    figure = _panels(list(panels.values()), "ms a step", STEP)
-    for panel, column in enumerate(panels):
+    """What logging takes of each step, and of the disk so far.
+
+    Columns: run, step, step_ms, capture_ms, share, queue_wait_ms, n_dropped, megabytes.
+    """
+    panels = {
+        "share": ("probe's share of the step", "%{y:.2%}"),
+        "capture_ms": ("probe (ms a step)", "%{y:.2f} ms"),
+        "step_ms": ("step (ms)", "%{y:.0f} ms"),
+        "queue_wait_ms": ("waiting for the queue (ms a step)", "%{y:.2f} ms"),
+        "n_dropped": ("micro-batches dropped", "%{y:.0f}"),
+        "megabytes": ("written so far (MB)", "%{y:.2f} MB"),
+    }
+    figure = _panels([title for title, _ in panels.values()], None, STEP)
+    for panel, (column, (_, value)) in enumerate(panels.items()):
         for run, rows in _by_run(frame):
-            _line(figure, panel, run, rows["step"], rows[column], colours, hover="step %{x}: %{y:.2f} ms")
+            _line(figure, panel, run, rows["step"], rows[column], colours, hover=f"step %{{x}}: {value}")
     figure.update_yaxes(rangemode="tozero")
+    figure.update_yaxes(tickformat=PER_CENT, **_cell(figure, 0))
     return figure
 
 

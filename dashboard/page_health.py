@@ -23,10 +23,15 @@ LEFT JOIN (SELECT run, arg_max(world_size, attempt) AS world_size FROM attempts 
 WHERE r.run IN (SELECT unnest($1))
 """
 _STEPS = """
+WITH processes AS (
+    SELECT run, step, avg(step_ms) AS step_ms, avg(capture_ms) AS capture_ms, avg(queue_wait_ms) AS queue_wait_ms,
+           sum(n_dropped) AS n_dropped, sum(sum(n_bytes)) OVER (PARTITION BY run ORDER BY step) AS bytes_so_far
+    FROM costs WHERE run IN (SELECT unnest($1)) GROUP BY run, step
+)
 SELECT run, (step - 1) // $2 * $2 + $2 AS step, avg(step_ms) AS step_ms, avg(capture_ms) AS capture_ms,
-       avg(queue_wait_ms) AS queue_wait_ms
-FROM costs WHERE run IN (SELECT unnest($1)) AND step_ms IS NOT NULL
-GROUP BY ALL ORDER BY run, step
+       sum(capture_ms + queue_wait_ms) FILTER (step_ms IS NOT NULL) / nullif(sum(step_ms), 0) AS share,
+       avg(queue_wait_ms) AS queue_wait_ms, sum(n_dropped) AS n_dropped, max(bytes_so_far) / 1e6 AS megabytes
+FROM processes GROUP BY ALL ORDER BY run, step
 """
 _ENDS = "SELECT min(step) AS first, max(step) AS last FROM costs WHERE run IN (SELECT unnest($1))"
 
@@ -57,13 +62,14 @@ def draw(view: View) -> None:
         st.success("Every file is whole, every step complete, nothing was dropped.")
     ends = view.frame(_ENDS)
     if ends["last"].isna().all():
-        st.markdown("No cost by step: the selected runs are older than its recording, or have not ended a second step.")
+        st.markdown("No cost by step: the selected runs are older than its recording, or have not ended a step.")
         return None
     every = every_nth(int(ends["first"].iloc[0]), int(ends["last"].iloc[0]), _MOST_POINTS)
     live_chart(charts.cost_over_steps(view.frame(_STEPS, every), view.colours), key="health")
+    means = f" Means over {every} steps; of what was dropped, the sum." if every > 1 else ""
     st.caption(
         "Wall time. Probe: reading what the model has scored and handing it on, on the training thread; on a GPU the "
-        f"time to launch it. Writing is done on another thread.{f' Means over {every} steps.' if every > 1 else ''}"
+        f"time to launch it. Writing is done on another thread, every few seconds: hence the stairs.{means}"
     )
     return None
 
@@ -116,8 +122,8 @@ def _table(table: pd.DataFrame, ages: dict[str, str]) -> None:
         hide_index=True,
         width="stretch",
         column_order=[
-            "run", "status", "last_step", "age", "kept", "world_size", "share", "capture_ms", "step_ms",
-            "bytes_per_token", "megabytes", "n_files", "n_token_rows",
+            "run", "status", "last_step", "age", "world_size", "share", "capture_ms", "step_ms",
+            "bytes_per_token", "megabytes", "kept", "n_files", "n_token_rows",
         ],
         column_config={
             "last_step": number("steps"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import simko.store
 from batches import random_batch
 from simko.dashboard import live_chart
 from simko.dashboard.page_pass_at_k import intervals
@@ -22,8 +24,10 @@ from simko.store.statistics import bootstrap_interval, pass_at_k
 from streamlit.testing.v1 import AppTest
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
-PAGES = ("runs", "lambda_k", "pass_at_k", "concentration", "entropy", "push", "response")
-CHARTS = {"runs": 0, "lambda_k": 2, "pass_at_k": 2, "concentration": 1, "entropy": 2, "push": 2, "response": 1}
+CHARTS = {
+    "runs": 0, "lambda_k": 2, "pass_at_k": 2, "concentration": 1, "entropy": 2, "push": 2, "health": 1, "response": 1,
+}  # fmt: skip
+PAGES = tuple(CHARTS)
 
 
 def _script(page: str) -> None:
@@ -101,7 +105,7 @@ def test_page_of_a_run_before_its_first_step(show, tmp_path, page):
     steps = demonstration_steps(tmp_path, name="young", steps=3, flush_seconds=1e6)
     next(steps)  # the evaluation before training is on disk, the first step is not
     app = show(page, tmp_path)
-    if page == "runs":
+    if page in ("runs", "health"):
         assert list(app.dataframe[0].value["run"]) == ["young"]
     elif page == "pass_at_k":
         assert figures(app)
@@ -120,7 +124,7 @@ def test_page_beside_a_torn_part_and_a_newer_run(show, tmp_path, page):
     part.path.write_bytes(part.path.read_bytes()[:-40])
     app = show(page, tmp_path)
     assert len(figures(app)) == CHARTS[page]
-    if page == "runs":
+    if page in ("runs", "health"):
         warnings = " ".join(warning.value for warning in app.warning)
         assert "schema version 99" in warnings and "torn (" in warnings
         assert list(app.dataframe[0].value["run"]) == ["torn"]
@@ -139,6 +143,75 @@ def test_runs_page_says_which_rank_has_not_reported_a_step(show, tmp_path):
     assert app.warning[0].value.startswith(plain("two: step 17: 1 of 2 ranks reported (not rank 1)"))
     drawn = figures(show("lambda_k", tmp_path))[0]
     assert {max(trace["x"]) for trace in drawn["data"] if trace.get("x")} == {16}
+
+
+def write_steps(folder: Path, steps: int, *, rank: int = 0, world_size: int = 1, **options) -> Path:
+    """A run of six responses a step and process, each step of which took the probe ten milliseconds."""
+    create_or_resume(folder, {"run": folder.name, "probe": {"k": 4}}, resume=rank > 0)
+    rng = np.random.default_rng(rank)
+    with Recorder(folder, k=4, attempt=1, rank=rank, world_size=world_size, **options) as recorder:
+        for step in range(1, steps + 1):
+            recorder.put(random_batch(step, rng, first=6 * rank))
+            recorder.end_step(step, capture_ms=10.0)
+            recorder.flush()
+    return folder
+
+
+def test_health_shows_what_the_costs_say(show, tmp_path):
+    for rank in (0, 1):
+        write_steps(tmp_path / "two", 9, rank=rank, world_size=2)
+    with simko.store.open(tmp_path) as connection:
+        costs = connection.sql("SELECT * FROM costs").df()
+        whole = connection.sql("SELECT * FROM run_costs").df().iloc[0]
+    app = show("health", tmp_path)
+    assert app.success and not app.warning
+    (figure,) = figures(app)
+    panels = {note["text"]: trace for note, trace in zip(figure["layout"]["annotations"], figure["data"], strict=True)}
+    steps = costs.groupby("step")
+    share = (costs.capture_ms + costs.queue_wait_ms).groupby(costs.step).sum() / steps.step_ms.sum()
+    assert panels["probe's share of the step"]["y"][0] is None  # when the first step began is not known
+    np.testing.assert_allclose(panels["probe's share of the step"]["y"][1:], share[1:])
+    assert panels["step (ms)"]["y"][1:] == pytest.approx(list(steps.step_ms.mean()[1:]))
+    written = steps.n_bytes.sum().cumsum()
+    np.testing.assert_allclose(panels["written so far (MB)"]["y"], written / 1e6)
+    assert panels["micro-batches dropped"]["y"] == [0] * 9
+    row = app.dataframe[0].value.iloc[0]
+    assert row["share"] == pytest.approx(100 * whole["share"]) and row["world_size"] == 2
+    assert row["megabytes"] == pytest.approx(whole["n_bytes"] / 1e6)
+
+
+def test_health_after_a_single_step(show, tmp_path):
+    write_steps(tmp_path / "one", 1)
+    (figure,) = figures(show("health", tmp_path))
+    drawn = {trace["y"][0] is None for trace in figure["data"]}
+    assert drawn == {True, False}  # how long the step took cannot be told, what was written can
+
+
+def test_health_says_what_was_lost(show, tmp_path):
+    run = write_steps(tmp_path / "lossy", 3)
+    manifest = next((run / "manifest").glob("*.jsonl"))
+    *lines, end = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join([*lines, json.dumps({"kind": "cost", "dropped": 5, "error": None}) + "\n", end]))
+    app = show("health", tmp_path)
+    assert [warning.value for warning in app.warning] == ["lossy: 5 micro-batches were scored but not logged."]
+    assert not app.success
+
+
+def test_health_of_a_run_older_than_the_table_of_costs(show, tmp_path):
+    run = write_steps(tmp_path / "old", 3)
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**info, "schema_version": 2}))
+    shutil.rmtree(run / "costs")
+    manifest = next((run / "manifest").glob("*.jsonl"))
+    lines = [line for line in manifest.read_text().splitlines(keepends=True) if '"costs"' not in line]
+    manifest.write_text("".join(lines))
+    with simko.store.open(run) as connection:
+        assert connection.sql("SELECT * FROM costs").fetchall() == []
+        share, size = connection.sql("SELECT share, n_bytes FROM run_costs").fetchall()[0]
+    assert share is None and size > 0
+    app = show("health", tmp_path)
+    assert not figures(app) and not app.warning
+    assert any("older than its recording" in text.value for text in app.markdown)
 
 
 def test_runs_table_has_the_latest_figures(show, runs):
@@ -282,7 +355,7 @@ app = AppTest.from_file({str(APP)!r}, default_timeout=60).run()
 assert not app.exception, app.exception[0].stack_trace
 assert app.header[0].value == "Runs"
 assert len(app.dataframe[0].value) == 2
-for name in ("lambda_k", "pass_at_k", "concentration", "entropy", "push", "response"):
+for name in {PAGES[1:]!r}:
     assert f"simko.dashboard.page_{{name}}" in sys.modules
 print(sorted({{"torch", "transformers", "trl", "accelerate"}} & set(sys.modules)))
 """

@@ -16,6 +16,7 @@ from simko.store.demonstration import demonstration_steps, write_demonstration_r
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
 CHART = ".js-plotly-plot .main-svg"
+HEADINGS = {"Push": "What pushes Λ(k)", "Health": "Health of the log"}  # where not the link's words
 LAST_STEP = "Math.max(...document.querySelector('.js-plotly-plot').data[0].x)"
 
 pytestmark = pytest.mark.browser
@@ -161,9 +162,9 @@ def test_every_page_draws_and_a_token_can_be_asked(serve, page, tmp_path):
     write_demonstration_run(tmp_path / "runs", name="done", steps=6, responses=16)
     page.goto(serve(tmp_path / "runs"))
     page.get_by_role("heading", name="What was recorded").wait_for()
-    for name in ("Λ(k) over steps", "pass@K", "Concentration", "Entropy", "One response"):
+    for name in ("Λ(k) over steps", "pass@K", "Concentration", "Entropy", "Push", "Health", "One response"):
         page.get_by_role("link", name=name, exact=True).click()
-        page.get_by_role("heading", level=2, name=name).first.wait_for()
+        page.get_by_role("heading", level=2, name=HEADINGS.get(name, name)).first.wait_for()
         page.wait_for_selector(CHART)
         assert page.locator(".stException").count() == 0
 
