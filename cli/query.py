@@ -27,6 +27,7 @@ import duckdb
 from ..store.catalog import VIEWS, Catalog
 from ..store.errors import QueryFailed
 from ..store.named_queries import named_queries, named_query
+from ..store.sampled import reads_token_rows, sampled_runs
 from .answers import BINARY, FORMATS, table, write, write_stream
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+|[a-z]+")
@@ -133,6 +134,7 @@ def _opened(folders: Sequence[str], sql: str, parameters: Mapping[str, Any]) -> 
     """The answer as a reader of record batches; asked twice where files went away under the first question."""
     for last in (False, True):
         catalog = Catalog(folders)
+        sampled = sampled_runs(catalog.connection) if reads_token_rows(sql) else {}
         try:
             answer = _run(catalog.connection, sql, parameters)
         except duckdb.IOException as error:
@@ -143,6 +145,8 @@ def _opened(folders: Sequence[str], sql: str, parameters: Mapping[str, Any]) -> 
             raise QueryFailed(_explain(error)) from error
         for problem in catalog.problems:
             print(f"simko query: warning: {problem}", file=sys.stderr)
+        for run, kept in sampled.items():
+            print(f"simko query: note: {run} holds {kept}; roll-ups count every token", file=sys.stderr)
         if not catalog.runs:
             print("simko query: no runs there yet; `simko-train --probe` makes one", file=sys.stderr)
         break

@@ -264,6 +264,14 @@ class Mirror:
             [attempt, response_id],
         )
 
+    def logged_responses(self, run: str, first_step: int, last_step: int) -> set[tuple[int, int]]:
+        """(attempt, response_id) of the responses that have token rows of some of these steps."""
+        rows = self._on_disk("tokens", run, first_step, last_step)
+        found = self.frame(
+            f"SELECT DISTINCT attempt, response_id FROM ({rows}) WHERE step BETWEEN $1 AND $2", [first_step, last_step]
+        )
+        return {(int(attempt), int(response)) for attempt, response in found.itertuples(index=False)}
+
     def _on_disk(self, table: TableName, run: str, first_step: int, last_step: int) -> str:
         """A SELECT of every row of the parts of a run that can hold those steps."""
         found = next((r for r in self.runs if r.name == run), None)

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from ..store.incomplete import incomplete_steps
+from ..store.sampled import rows_in_words
 from . import charts
 from .live_chart import live_chart
 from .view import View, empty, every_nth, heading, live, plain
@@ -143,10 +144,9 @@ def _table(table: pd.DataFrame, ages: dict[str, str]) -> None:
 
 def _kept(row: dict[str, Any]) -> str:
     """Which token rows there are, in words."""
-    every, share = row["rows_every"], row["rows_share"]
-    steps = "all steps" if every == 1 else f"one step in {every}"
-    responses = "all responses" if pd.isna(share) or share == 1 else f"{100 * share:g} % of responses"
-    return ", ".join([steps, responses, *(["bfloat16"] if row["precision"] == "bfloat16" else [])])
+    share = None if pd.isna(row["rows_share"]) else row["rows_share"]
+    kept = rows_in_words(row["rows_every"], share).removeprefix("token rows of ") or "all"
+    return f"{kept}, bfloat16" if row["precision"] == "bfloat16" else kept
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ..store.sampled import sampled_runs
 from . import charts
 from .live_chart import live_chart
 from .token_strip import COLOUR_BY, token_strip, token_text
@@ -50,9 +51,18 @@ def draw(view: View) -> None:
     if listed.empty:
         st.info(f"No response of step {step} was judged {view.verdict}; choose another step, or `all` in the sidebar.")
         return
-    place = _choose(listed, key=f"responses-{run}-{step}-{view.verdict}")
-    response = listed.iloc[place]
+    with view.mirror.snapshot() as cursor:
+        kept = sampled_runs(cursor).get(str(run), "")
     try:
+        if kept:
+            logged = view.mirror.logged_responses(
+                str(run), int(step), _last_step(view, str(run), int(step), listed.iloc[0])
+            )
+            listed["logged"] = [key in logged for key in zip(listed["attempt"], listed["response_id"], strict=True)]
+        place = _choose(listed, key=f"responses-{run}-{step}-{view.verdict}")
+        if kept:
+            st.caption(f"This run holds {kept}; those ticked can be read token by token.")
+        response = listed.iloc[place]
         tokens = _tokens(view, str(run), int(step), response)
     except duckdb.Error as error:
         st.warning(f"The token rows of this response cannot be read ({str(error).splitlines()[0]}).")
@@ -61,6 +71,7 @@ def draw(view: View) -> None:
 
 
 def _choose(listed: pd.DataFrame, key: str) -> int:
+    """The row chosen; until one is, the first whose token rows were logged."""
     chosen = st.dataframe(
         listed,
         key=key,
@@ -69,7 +80,9 @@ def _choose(listed: pd.DataFrame, key: str) -> int:
         height=min(38 + 35 * len(listed), 250),
         on_select="rerun",
         selection_mode="single-row",
-        column_order=["verdict", "completion", "prompt", "reward", "advantage", "n_tokens", "truncated", "response_id"],
+        column_order=[
+            "logged", "verdict", "completion", "prompt", "reward", "advantage", "n_tokens", "truncated", "response_id",
+        ],
         column_config={
             "completion": st.column_config.TextColumn("response", width="medium"),
             "prompt": st.column_config.TextColumn(width="medium"),
@@ -78,17 +91,25 @@ def _choose(listed: pd.DataFrame, key: str) -> int:
             "n_tokens": st.column_config.NumberColumn("tokens"),
             "response_id": st.column_config.NumberColumn("id"),
         },
-    )
+    )  # fmt: skip
     rows = chosen["selection"]["rows"]
-    return int(rows[0]) if rows and rows[0] < len(listed) else 0
+    if rows and rows[0] < len(listed):
+        return int(rows[0])
+    return int(listed["logged"].to_numpy().argmax()) if "logged" in listed else 0
 
 
 def _tokens(view: View, run: str, step: int, response: pd.Series) -> pd.DataFrame:
     """Its token rows, from the steps between its rollout batch and the next."""
+    last = _last_step(view, run, step, response)
+    return view.mirror.response_tokens(run, int(response["attempt"]), int(response["response_id"]), step, last)
+
+
+def _last_step(view: View, run: str, step: int, response: pd.Series) -> int:
+    """The last step that can have scored the rollout batch of a response, whose first one is `step`."""
     attempt, generation = int(response["attempt"]), response["generation"]
     following = view.mirror.frame(_NEXT, [run, attempt, None if pd.isna(generation) else int(generation)])["step"]
     last = int(following.iloc[0]) - 1 if following.notna().all() else step + _MOST_STEPS
-    return view.mirror.response_tokens(run, attempt, int(response["response_id"]), step, max(last, step))
+    return max(last, step)
 
 
 def _draw_response(view: View, run: str, response: pd.Series, tokens: pd.DataFrame) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .batch import Credit, Shift, TokenBatch, verdict_codes
+from .logged_rows import LoggedRows
 from .push import push_on_ranks
 from .recorder import Recorder
 from .run import create_or_resume, next_attempt, write_vocabulary
@@ -125,7 +126,7 @@ def demonstration_steps(
         recorder: options of `Recorder`.
     """
     run_dir = Path(folder) / name
-    create_or_resume(run_dir, _info(name, method, k), resume=resume)
+    create_or_resume(run_dir, _info(name, method, k, recorder.get("rows") or LoggedRows()), resume=resume)
     write_vocabulary(run_dir, list(VOCABULARY))
     policy = _Policy(np.random.default_rng(seed))
     every = evaluate_every or max(1, steps // 10)
@@ -152,7 +153,7 @@ def write_demonstration_run(folder: Path, *, name: str, **options: Any) -> Path:
     return Path(folder) / name
 
 
-def _info(name: str, method: str, k: int) -> dict[str, Any]:
+def _info(name: str, method: str, k: int, rows: LoggedRows) -> dict[str, Any]:
     return {
         "run": name,
         "method": method,
@@ -168,6 +169,7 @@ def _info(name: str, method: str, k: int) -> dict[str, Any]:
             "entropy": "exact",
             "forking": "entropy above the 0.8 quantile of its response",
             "tie_rule": "lowest token id first",
+            "rows": rows.describe(),
         },
         "versions": {},
         "config": {},

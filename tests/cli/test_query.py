@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from simko.cli.simko import COMMANDS, main
 from simko.store.demonstration import write_demonstration_run
+from simko.store.logged_rows import LoggedRows
 
 LAMBDA = "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND k <= 2 ORDER BY step, k"
 
@@ -49,6 +50,17 @@ def test_parquet_to_a_file_and_to_a_pipe(runs, tmp_path, capfdbinary):
     command = [sys.executable, "-m", "simko.cli.simko", "query", LAMBDA, "--runs", str(runs), "--format", "parquet"]
     piped = subprocess.run(command, capture_output=True, check=True).stdout
     assert pq.read_table(io.BytesIO(piped)).equals(pq.read_table(target))
+
+
+def test_sampled_token_rows_are_told_where_they_are_read(tmp_path, capsys):
+    rows = LoggedRows(responses=0.5)
+    write_demonstration_run(tmp_path, name="half", steps=3, responses=16, rows=rows)
+    assert ask(tmp_path, "SELECT count(*) AS n FROM tokens", "--format", "csv") == 0
+    told = capsys.readouterr()
+    assert told.err == "simko query: note: half holds token rows of 1 in 2 responses; roll-ups count every token\n"
+    assert told.out.startswith("n\n")
+    assert ask(tmp_path, LAMBDA, "--format", "csv") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_table_shows_every_cell_in_a_pipe(runs, capsys):

@@ -17,6 +17,7 @@ from simko.dashboard import live_chart
 from simko.dashboard.page_pass_at_k import intervals
 from simko.dashboard.view import every_nth, plain, runs_folder
 from simko.store.demonstration import demonstration_steps, write_demonstration_run
+from simko.store.logged_rows import LoggedRows
 from simko.store.manifest import read_manifest
 from simko.store.recorder import Recorder
 from simko.store.run import create_or_resume
@@ -289,6 +290,30 @@ def test_the_strip_is_the_response(show, runs):
     assert any(token["forking"] for token in strip(app))
     (bars,) = figures(app)
     assert sum("sampled" in note for note in bars["data"][0]["text"]) == 1
+
+
+def test_a_sampled_run_begins_with_a_response_that_can_be_read(show, tmp_path):
+    newest = np.arange(32, 48)  # ids of the third step
+    seeds = (LoggedRows(responses=0.25, seed=seed) for seed in range(99))
+    rows = next(rows for rows in seeds if rows.of(newest).any() and not rows.of(newest)[0])
+    write_demonstration_run(tmp_path, name="some", steps=3, responses=16, rows=rows)
+    app = show("response", tmp_path)
+    assert any("token rows of 1 in 4 responses" in caption.value for caption in app.caption)
+    listed = app.dataframe[0].value
+    assert list(listed["logged"]) == list(rows.of(listed["response_id"].to_numpy()))
+    assert 0 < listed["logged"].sum() < len(listed) and not listed["logged"].iloc[0]
+    assert strip(app)
+    health = show("health", tmp_path)
+    assert health.dataframe[0].value["kept"][0] == "1 in 4 responses"
+
+
+def test_a_step_without_token_rows_shows_its_texts(show, tmp_path):
+    write_demonstration_run(tmp_path, name="some", steps=3, responses=8, rows=LoggedRows(every=2))
+    app = show("response", tmp_path)  # the newest step, 3
+    assert not app.dataframe[0].value["logged"].any()
+    assert "No token rows were logged" in app.info[0].value
+    app.selectbox(key="response_step-some").set_value(2).run()
+    assert healthy(app).dataframe[0].value["logged"].all() and strip(app)
 
 
 def test_any_k_can_be_followed_over_steps(show, runs):
