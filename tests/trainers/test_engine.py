@@ -11,7 +11,7 @@ import torch
 from simko.probes.probe import Probe
 from simko.trainers.engine import RankedGRPOTrainer
 from simko.trainers.objectives import SimKO
-from tiny import assert_same_history, config, even_share, history, prompts
+from tiny import assert_same_history, config, even_share, first_is_even, history, prompts
 from trl import GRPOTrainer
 
 PROMPTS = prompts()
@@ -52,6 +52,43 @@ def test_grpo_with_probe_equals_stock_trl(case, tiny_llama, tiny_tokenizer, tmp_
     rows = duckdb.sql(f"SELECT count(*), count(DISTINCT step) FROM '{tmp_path}/run/tokens/*.parquet'").fetchall()[0]
     assert rows[0] > 0
     assert rows[1] == 4
+
+
+def test_the_probes_k_is_independent_of_the_methods(tiny_llama, tiny_tokenizer, tmp_path):
+    """SimKO smooths over three candidates whether two, three or seven are logged, or none."""
+    histories, tokens, pushes = {}, {}, {}
+    for k in (None, 2, 3, 7):
+        objective = SimKO(alpha=0.3, k=3, tau=0.5, penalty=1.5)
+        args = config(tmp_path / f"k{k}", max_steps=2)
+        trainer = RankedGRPOTrainer(
+            tiny_llama(), first_is_even, args, PROMPTS, processing_class=tiny_tokenizer, objective=objective
+        )
+        if k is None:
+            trainer.train()
+        else:
+            info = {"smoothing": {"k": 3, "weighting": "uniform"}}
+            with Probe.attach(trainer.model, tmp_path / f"run{k}", k=k, info=info) as probe:
+                trainer.attach(probe)
+                trainer.train()
+            with simko.store.open(tmp_path / f"run{k}") as connection:
+                columns = ", ".join(f"logp_{rank}, id_{rank}" for rank in range(1, k + 1))
+                order = "ORDER BY step, response_id, position"
+                tokens[k] = connection.sql(
+                    f"SELECT logprob, rank, entropy, smoothing, {columns} FROM all_tokens {order}"
+                ).df()
+                pushes[k] = (
+                    connection.sql("SELECT push FROM push WHERE verdict = 'all' AND k = 1 ORDER BY step")
+                    .df()
+                    .push.tolist()
+                )
+        histories[k] = history(trainer)
+    for k in (2, 3, 7):
+        assert_same_history(histories[k], histories[None])
+        assert tokens[7][tokens[k].columns].equals(tokens[k])
+        assert (tokens[k][f"logp_{k}"] <= tokens[k]["logp_1"]).all()
+    assert (tokens[3].smoothing > 0).any()
+    assert pushes[3] == pytest.approx(pushes[7]) and len(pushes[3]) == 2
+    assert pushes[2] == []  # of three smoothed candidates two are known: nothing is said of the push
 
 
 def test_without_probe_and_objective_nothing_is_patched(tiny_llama, tiny_tokenizer, tmp_path):
