@@ -181,11 +181,11 @@ def push_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
 def cost_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     """What logging takes of each step, and of the disk so far.
 
-    Columns: run, step, step_ms, capture_ms, share, queue_wait_ms, n_dropped, megabytes.
+    Columns: run, step, step_ms, probe_ms, share, queue_wait_ms, n_dropped, megabytes.
     """
     panels = {
         "share": ("probe's share of the step", "%{y:.2%}"),
-        "capture_ms": ("probe (ms a step)", "%{y:.2f} ms"),
+        "probe_ms": ("probe (ms a step)", "%{y:.2f} ms"),
         "step_ms": ("step (ms)", "%{y:.0f} ms"),
         "queue_wait_ms": ("waiting for the queue (ms a step)", "%{y:.2f} ms"),
         "n_dropped": ("micro-batches dropped", "%{y:.0f}"),

@@ -17,7 +17,7 @@ from .view import View, empty, every_nth, heading, live, plain
 _MOST_POINTS = 200
 _RUNS = """
 SELECT r.run, r.status, r.last_step, w.world_size,
-       c.share, c.step_ms, c.capture_ms, c.longest_wait_ms, c.bytes_per_token, c.n_bytes, c.n_files, c.n_token_rows,
+       c.share, c.step_ms, c.probe_ms, c.longest_wait_ms, c.bytes_per_token, c.n_bytes, c.n_files, c.n_token_rows,
        r.dropped, r.n_nonfinite, f.rows_every, f.rows_share, f.precision
 FROM runs r JOIN run_costs c USING (run) JOIN run_info f USING (run)
 LEFT JOIN (SELECT run, arg_max(world_size, attempt) AS world_size FROM attempts GROUP BY run) w USING (run)
@@ -25,12 +25,12 @@ WHERE r.run IN (SELECT unnest($1))
 """
 _STEPS = """
 WITH processes AS (
-    SELECT run, step, avg(step_ms) AS step_ms, avg(capture_ms) AS capture_ms, avg(queue_wait_ms) AS queue_wait_ms,
+    SELECT run, step, avg(step_ms) AS step_ms, avg(probe_ms) AS probe_ms, avg(queue_wait_ms) AS queue_wait_ms,
            sum(n_dropped) AS n_dropped, sum(sum(n_bytes)) OVER (PARTITION BY run ORDER BY step) AS bytes_so_far
     FROM costs WHERE run IN (SELECT unnest($1)) GROUP BY run, step
 )
-SELECT run, (step - 1) // $2 * $2 + $2 AS step, avg(step_ms) AS step_ms, avg(capture_ms) AS capture_ms,
-       sum(capture_ms + queue_wait_ms) FILTER (step_ms IS NOT NULL) / nullif(sum(step_ms), 0) AS share,
+SELECT run, (step - 1) // $2 * $2 + $2 AS step, avg(step_ms) AS step_ms, avg(probe_ms) AS probe_ms,
+       sum(probe_ms + queue_wait_ms) FILTER (step_ms IS NOT NULL) / nullif(sum(step_ms), 0) AS share,
        avg(queue_wait_ms) AS queue_wait_ms, sum(n_dropped) AS n_dropped, max(bytes_so_far) / 1e6 AS megabytes
 FROM processes GROUP BY ALL ORDER BY run, step
 """
@@ -41,7 +41,7 @@ def show() -> None:
     """The page."""
     heading(
         "Health of the log",
-        "What the probe takes of the training thread's time and of the disk, and whether everything arrives. A bad "
+        "What the probe takes of each step's time and of the disk, and whether everything arrives. A bad "
         "sign is time spent waiting for the queue: the disk does not keep up.",
     )
     live(draw)
@@ -69,8 +69,8 @@ def draw(view: View) -> None:
     live_chart(charts.cost_over_steps(view.frame(_STEPS, every), view.colours), key="health")
     means = f" Means over {every} steps; of what was dropped, the sum." if every > 1 else ""
     st.caption(
-        "Wall time. Probe: reading what the model has scored and handing it on, on the training thread; on a GPU the "
-        f"time to launch it. Writing is done on another thread, every few seconds: hence the stairs.{means}"
+        "Wall time. Probe: reading what the model has scored and handing it on, on the training thread or, if "
+        f"that is longer, on the GPU. Writing is done on another thread, every few seconds: hence the stairs.{means}"
     )
     return None
 
@@ -123,15 +123,15 @@ def _table(table: pd.DataFrame, ages: dict[str, str]) -> None:
         hide_index=True,
         width="stretch",
         column_order=[
-            "run", "status", "last_step", "age", "world_size", "share", "capture_ms", "step_ms",
+            "run", "status", "last_step", "age", "world_size", "share", "probe_ms", "step_ms",
             "bytes_per_token", "megabytes", "kept", "n_files", "n_token_rows",
         ],
         column_config={
             "last_step": number("steps"),
             "age": st.column_config.TextColumn("written", help="how long ago its newest file was written"),
             "world_size": number("processes"),
-            "share": number("probe's share", format="%.1f %%", help="of the training thread's time"),
-            "capture_ms": number("probe ms a step", format="%.1f"),
+            "share": number("probe's share", format="%.1f %%", help="of the steps' wall time"),
+            "probe_ms": number("probe ms a step", format="%.1f"),
             "step_ms": number("step ms", format="%.0f"),
             "bytes_per_token": number("B a token row", format="%.1f"),
             "megabytes": number("MB", format="%.1f"),

@@ -29,6 +29,7 @@ from ..store.logged_rows import LoggedRows
 from .attachment import attach_to
 from .capture import capture, inputs_of
 from .clock import StepClock
+from .device_time import DeviceTime
 from .guard import Guard
 from .handover import Mailbox, deferred_batch, deferred_shift
 from .null import NullProbe
@@ -64,7 +65,7 @@ class Probe:
     ) -> None:
         self.recorder = recorder
         self.step = start_step + 1
-        self._guard = Guard()
+        self._guard, self._device = Guard(), DeviceTime()
         self._k, self._temperature, self._tau = k, temperature, tau
         # Its own, since fast tokenizers must not be used by two threads.
         self._tokenizer = copy.deepcopy(tokenizer)
@@ -268,7 +269,7 @@ class Probe:
     @torch.no_grad()
     def _log(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         inputs = inputs_of(module, args, kwargs)
-        stats = capture(output, inputs, self._k, self._temperature)
+        stats = self._device.timed(capture, output, inputs, self._k, self._temperature)
         count = stats.mask.size(0)
         scope = self._scope or Scope()
         said, mask, rows = scope.take(count)
@@ -287,6 +288,7 @@ class Probe:
             said["response_id"] = [i * self._world_size + self._rank for i in range(first, first + count)]
         self._scored = self._seen = True
         make = functools.partial(
+            self._device.timed,
             deferred_batch,
             stats,
             said,
@@ -308,7 +310,8 @@ class Probe:
     def _put_shift(self, before: TokenStats, after: TokenStats, verdicts: torch.Tensor, mask: torch.Tensor) -> None:
         width = mask.size(1)
         before, after = before.detach().last(width), after.detach().last(width)
-        self.recorder.put_shift(deferred_shift(before, after, verdicts, mask, tau=self._tau))
+        shift = self._device.timed(deferred_shift, before, after, verdicts, mask, tau=self._tau)
+        self.recorder.put_shift(shift)
 
     def _optimizer_stepped(self) -> None:
         if not self.active:
@@ -332,7 +335,7 @@ class Probe:
         step = self.step if step is None else step
         if self._scope is not None:
             self._release(self._scope)
-        self.recorder.end_step(step, self._guard.spent_ms)
+        self.recorder.end_step(step, self._guard.spent_ms, self._device.collect())
         self.step, self._scored, self._guard.spent_ms = step + 1, False, 0.0
         self._write_responses()
 
@@ -342,7 +345,7 @@ class Probe:
 
     def _finish(self, status: str) -> None:
         if self._scored:
-            self.recorder.end_step(self.step, self._guard.spent_ms)
+            self.recorder.end_step(self.step, self._guard.spent_ms, self._device.collect())
         self.recorder.flush()
         self._write_responses()
         self.recorder.close(status)

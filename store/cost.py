@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +32,7 @@ class StepCosts:
         self._seen, self._written = replace(total), replace(total)
         self._ended: float | None = None
 
-    def end(self, step: int, capture_ms: float | None) -> dict[str, Any]:
+    def end(self, step: int, capture_ms: float | None, device_ms: Callable[[], float] | None) -> dict[str, Any]:
         """What the training thread knows at the end of a step."""
         now, total = time.perf_counter(), replace(self._total)
         step_ms = None if self._ended is None else 1e3 * (now - self._ended)
@@ -39,17 +41,24 @@ class StepCosts:
             "step": step,
             "step_ms": step_ms,
             "capture_ms": None if capture_ms is None else max(0.0, capture_ms - waited),
+            "device_ms": device_ms,
             "queue_wait_ms": waited,
             "n_dropped": total.dropped - self._seen.dropped,
         }
         self._seen, self._ended = total, now
         return found
 
-    def written(self) -> dict[str, Any]:
-        """What the recorder's thread has written since it was asked last."""
+    def written(self, ended: dict[str, Any]) -> dict[str, Any]:
+        """The whole row of `costs`: what `end` has found, and what was written since the step before."""
         total, before = replace(self._total), self._written
         self._written = total
+        device_ms = None
+        if ended["device_ms"] is not None:
+            with contextlib.suppress(Exception):  # a device that has failed must not cost the rows that were copied
+                device_ms = ended["device_ms"]()
         return {
+            **ended,
+            "device_ms": device_ms,
             "write_ms": total.write_ms - before.write_ms,
             "n_rows": total.rows - before.rows,
             "n_bytes": total.bytes - before.bytes,

@@ -141,9 +141,17 @@ class Recorder:
         table = self._table("evals", columns)
         self._enqueue(_Job(lambda: self._write({"evals": [table]})))
 
-    def end_step(self, step: int, capture_ms: float | None = None) -> None:
-        """Close the roll-up of an optimizer step; `capture_ms` is what the caller spent on logging it."""
-        cost = self._step_costs.end(step, capture_ms)
+    def end_step(
+        self, step: int, capture_ms: float | None = None, device_ms: Callable[[], float] | None = None
+    ) -> None:
+        """Close the roll-up of an optimizer step.
+
+        Args:
+            step: its number.
+            capture_ms: what the caller spent on logging it.
+            device_ms: gives the same of the caller's device; called on the recorder's thread, where it may wait.
+        """
+        cost = self._step_costs.end(step, capture_ms, device_ms)
         self._enqueue(_Job(lambda: self._end_step(step, cost)))
 
     def flush(self) -> None:
@@ -227,7 +235,7 @@ class Recorder:
         names = dict.fromkeys(name for row in rows for name in row)
         columns = {name: [row.get(name) for row in rows] for name in names}
         self._pending["rollups"].append(self._table("rollups", columns))
-        cost = {name: [value] for name, value in {**cost, **self._step_costs.written()}.items()}
+        cost = {name: [value] for name, value in self._step_costs.written(cost).items()}
         self._pending["costs"].append(self._table("costs", cost))
         due = time.monotonic() - self._flushed >= self._flush_seconds
         if due or self._rows_waiting >= self._flush_rows:

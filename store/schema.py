@@ -178,6 +178,7 @@ COSTS: tuple[Column, ...] = (
     _WORKER,
     Column("step_ms", pa.float64(), "Wall time of the step, ms; NULL for the first one, whose beginning was not seen."),
     Column("capture_ms", pa.float64(), "Wall time the training thread spent in the probe, ms, without the queue's."),
+    Column("device_ms", pa.float64(), "Time the probe's own kernels and copies took on a CUDA device, ms; else NULL."),
     Column("queue_wait_ms", pa.float64(), "Wall time the training thread waited for room in the queue, ms."),
     Column("write_ms", pa.float64(), "Wall time the recorder's thread spent writing files, ms."),
     Column("n_rows", pa.int64(), "Rows written to files, of every table."),

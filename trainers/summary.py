@@ -65,7 +65,7 @@ def cost_line(run_dir: Path) -> str | None:
     if found is None or found[1] is None:
         return None
     share, per_token, size, dropped, nonfinite = found
-    parts = [] if share is None else [f"{100 * share:.1f} % of the training thread's time"]
+    parts = [] if share is None else [f"{100 * share:.1f} % of the step"]
     parts += [f"{per_token:.0f} B a token row", f"{size / 1e6:.1f} MB in all"]
     parts.append(f"{dropped} micro-batches NOT logged" if dropped else "nothing dropped")
     if nonfinite:

@@ -1,8 +1,8 @@
--- What logging has cost each run so far: the probe's share of the training thread's time, and room on disk.
+-- What logging has cost each run so far: the probe's share of the steps' time, and room on disk.
 CREATE OR REPLACE VIEW run_costs AS
 WITH spent AS (
-    SELECT run, sum(capture_ms + queue_wait_ms) FILTER (step_ms IS NOT NULL) / nullif(sum(step_ms), 0) AS share,
-           avg(step_ms) AS step_ms, avg(capture_ms) AS capture_ms, max(queue_wait_ms) AS longest_wait_ms,
+    SELECT run, sum(probe_ms + queue_wait_ms) FILTER (step_ms IS NOT NULL) / nullif(sum(step_ms), 0) AS share,
+           avg(step_ms) AS step_ms, avg(probe_ms) AS probe_ms, max(queue_wait_ms) AS longest_wait_ms,
            sum(write_ms) AS write_ms, sum(n_dropped)::BIGINT AS n_dropped
     FROM costs GROUP BY run
 ),
@@ -13,7 +13,7 @@ room AS (
            (sum(n_rows) FILTER (table_name = 'tokens'))::BIGINT AS n_token_rows
     FROM sizes GROUP BY run
 )
-SELECT i.run, s.share, s.step_ms, s.capture_ms, s.longest_wait_ms, s.write_ms, s.n_dropped,
+SELECT i.run, s.share, s.step_ms, s.probe_ms, s.longest_wait_ms, s.write_ms, s.n_dropped,
        coalesce(r.n_bytes, 0) AS n_bytes, coalesce(r.n_files, 0) AS n_files, r.bytes_per_token,
        coalesce(r.n_token_rows, 0) AS n_token_rows
 FROM run_info i LEFT JOIN spent s USING (run) LEFT JOIN room r USING (run);

@@ -46,7 +46,7 @@ class MemoryRecorder:
     def put_evals(self, columns):
         self.events.append(("evals", columns))
 
-    def end_step(self, step, capture_ms=None):
+    def end_step(self, step, capture_ms=None, device_ms=None):
         self.events.append(("end", step))
 
     def flush(self):

@@ -4,6 +4,7 @@ import threading
 import time
 
 import numpy as np
+import pytest
 import simko.store
 from batches import random_batch
 from simko.store import Recorder
@@ -32,6 +33,35 @@ def test_every_step_has_its_cost_and_nothing_is_counted_twice(tmp_path):
     assert dict(files) == {"tokens": 5, "rollups": 5, "costs": 1}
     assert totals.n_bytes == recorder.cost.bytes and totals.n_dropped == 0
     assert totals.share > 0 and totals.bytes_per_token > 0
+
+
+def test_device_time_is_asked_for_on_the_recorders_thread_and_may_fail(tmp_path):
+    run, asked = tmp_path / "run", []
+
+    def milliseconds():
+        asked.append(threading.current_thread().name)
+        return 50.0
+
+    def broken():
+        raise RuntimeError("the device is gone")
+
+    create_or_resume(run, {}, resume=False)
+    rng = np.random.default_rng(0)
+    with Recorder(run, k=4, attempt=1) as recorder:
+        for step, device_ms in enumerate((milliseconds, broken, None, milliseconds), 1):
+            recorder.put(random_batch(step, rng))
+            recorder.end_step(step, capture_ms=7.0, device_ms=device_ms)
+    assert recorder.error is None and asked == ["simko-recorder-0"] * 2
+    with simko.store.open(run) as connection:
+        rows = connection.sql("SELECT device_ms, round(probe_ms) FROM costs ORDER BY step").fetchall()
+        counted, share = connection.sql(
+            "SELECT (SELECT count(DISTINCT step) FROM tokens), share FROM run_costs"
+        ).fetchall()[0]
+        whole = connection.sql(
+            "SELECT sum(probe_ms + queue_wait_ms) / sum(step_ms) FROM costs WHERE step > 1"
+        ).fetchall()
+    assert rows == [(50.0, 50.0), (None, 7.0), (None, 7.0), (50.0, 50.0)]
+    assert counted == 4 and share == pytest.approx(whole[0][0])
 
 
 def test_waiting_and_dropping_are_told_by_step(tmp_path, monkeypatch):
