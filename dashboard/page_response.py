@@ -5,6 +5,8 @@ Texts of prompts and responses are untrusted: they are shown as plain text or th
 
 from __future__ import annotations
 
+from typing import Any
+
 import duckdb
 import numpy as np
 import pandas as pd
@@ -61,7 +63,7 @@ def draw(view: View) -> None:
             listed["logged"] = [key in logged for key in zip(listed["attempt"], listed["response_id"], strict=True)]
         place = _choose(listed, key=f"responses-{run}-{step}-{view.verdict}")
         if kept:
-            st.caption(f"This run holds {kept}; those ticked can be read token by token.")
+            st.caption(f"This run holds {kept}: the column logged ticks what can be read token by token.")
         response = listed.iloc[place]
         tokens = _tokens(view, str(run), int(step), response)
     except duckdb.Error as error:
@@ -136,7 +138,7 @@ def _draw_response(view: View, run: str, response: pd.Series, tokens: pd.DataFra
     live_chart(charts.candidates(_candidates(view, run, row), view.colours[run]), key="candidates")
     beyond = (
         ""
-        if row["token_id"] in list(row["ids"])
+        if row["token_id"] in _values(row["ids"])
         else f" The sampled token, rank {row['rank']}, is beyond those logged."
     )
     st.caption(
@@ -149,7 +151,7 @@ def _candidates(view: View, run: str, row: pd.Series) -> pd.DataFrame:
     """Rank, text, probability and whether it was sampled, of each logged candidate; the sampled one added if beyond."""
     found = [
         (rank, int(token), float(np.exp(logp)))
-        for rank, (token, logp) in enumerate(zip(row["ids"], row["logp"], strict=True), 1)
+        for rank, (token, logp) in enumerate(zip(_values(row["ids"]), _values(row["logp"]), strict=True), 1)
         if not pd.isna(token) and not pd.isna(logp)
     ]
     sampled = int(row["token_id"])
@@ -163,3 +165,9 @@ def _candidates(view: View, run: str, row: pd.Series) -> pd.DataFrame:
         [(rank, token_text(texts.get(token), token), p, token == sampled) for rank, token, p in found],
         columns=["rank", "text", "probability", "sampled"],
     )
+
+
+def _values(listed: Any) -> list[Any]:
+    """A cell's list, None at the ranks a run did not log (a masked array where they are integers)."""
+    values: list[Any] = np.ma.asarray(listed).tolist()
+    return values

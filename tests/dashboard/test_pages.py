@@ -292,6 +292,18 @@ def test_the_strip_is_the_response(show, runs):
     assert sum("sampled" in note for note in bars["data"][0]["text"]) == 1
 
 
+@pytest.mark.parametrize("beside", [None, 8])
+def test_a_response_of_a_run_with_few_ranks(show, tmp_path, beside):
+    if beside:
+        write_demonstration_run(tmp_path, name="wide", steps=2, responses=8, k=beside)
+    write_demonstration_run(tmp_path, name="narrow", steps=2, responses=8, k=1)
+    app = show("response", tmp_path)
+    assert app.selectbox(key="response_run").value == "narrow"
+    (bars,) = figures(app)
+    labels = bars["data"][0]["y"]
+    assert labels[0].startswith("rank 1 ") and len(labels) <= 2  # and the sampled token, where it was another one
+
+
 def test_a_sampled_run_begins_with_a_response_that_can_be_read(show, tmp_path):
     newest = np.arange(32, 48)  # ids of the third step
     seeds = (LoggedRows(responses=0.25, seed=seed) for seed in range(99))
