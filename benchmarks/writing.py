@@ -4,14 +4,16 @@
 
 131072 rows of a vocabulary of 50000 with K = 5, values random, so that nothing compresses better than it would in a
 run. JSONL, trackio and wandb get a share of the rows and are scaled up; the last two are measured where installed
-(`pip install trackio wandb`), offline and from a table's making to its being on disk. `put()` is wall time, the time
-the training thread waits.
+(`pip install trackio wandb`), offline, from a table's making to the end of a run that was begun before. `put()` is
+wall time, the time the training thread waits.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import statistics
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 from measure import Pages, interleaved, ratio
 from simko.store import Recorder, TokenBatch
@@ -30,8 +33,11 @@ from simko.store.run import create_or_resume
 K = 5
 RESPONSES, WIDTH = 512, 256
 OURS, DEFAULTS, PANDAS, JSONL = "simko: rows and Parquet part", "pyarrow's defaults", "pandas", "JSONL"
+WANDB, TRACKIO = "wandb table, offline", "trackio table"
 SHARE = 64
 """The slow ones write one row in so many."""
+Writers = dict[str, Callable[[], None]]
+"""Name → one write."""
 
 
 def token_batch(responses: int, width: int) -> TokenBatch:
@@ -54,60 +60,76 @@ def token_batch(responses: int, width: int) -> TokenBatch:
     )
 
 
-def writers(folder: Path, sizes: dict[str, float]) -> dict[str, Callable[[], None]]:
-    """Name → one write; each notes its bytes a row in `sizes`."""
+def bytes_in(path: Path) -> int:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+def writers(folder: Path, sizes: dict[str, float], rounds: int) -> Writers:
+    """Each notes its bytes a row in `sizes`."""
     batch = token_batch(RESPONSES, WIDTH)
     table = token_table(batch, k=K, attempt=1, worker=0)
     frame, some = table.to_pandas(), table.slice(0, table.num_rows // SHARE)
-    few = some.to_pandas()
-
-    def size(name: str, path: Path, rows: int) -> None:
-        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-        sizes[name] = sum(file.stat().st_size for file in files) / rows
 
     def ours() -> None:
         path = folder / "tokens" / "part.parquet"
         write_part(path, "tokens", token_table(batch, k=K, attempt=1, worker=0))
-        size(OURS, path, table.num_rows)
+        sizes[OURS] = bytes_in(path) / table.num_rows
 
     def defaults() -> None:
         pq.write_table(table, folder / "default.parquet")
-        size(DEFAULTS, folder / "default.parquet", table.num_rows)
+        sizes[DEFAULTS] = bytes_in(folder / "default.parquet") / table.num_rows
 
     def pandas() -> None:
         frame.to_parquet(folder / "pandas.parquet")
-        size(PANDAS, folder / "pandas.parquet", table.num_rows)
+        sizes[PANDAS] = bytes_in(folder / "pandas.parquet") / table.num_rows
 
     def jsonl() -> None:
         with (folder / "rows.jsonl").open("w") as file:
             file.writelines(json.dumps(row) + "\n" for row in some.to_pylist())
-        size(JSONL, folder / "rows.jsonl", some.num_rows)
-
-    def wandb() -> None:
-        import wandb
-
-        inside = Path(tempfile.mkdtemp(dir=folder))
-        with wandb.init(
-            project="benchmark", mode="offline", dir=str(inside), settings=wandb.Settings(silent=True)
-        ) as run:
-            run.log({"tokens": wandb.Table(dataframe=few)})
-        size("wandb table, offline", inside, len(few))
-
-    def trackio() -> None:
-        inside = Path(tempfile.mkdtemp(dir=folder))
-        os.environ["TRACKIO_DIR"] = str(inside)
-        import trackio
-
-        trackio.init(project=inside.name, embed=False)
-        trackio.log({"tokens": trackio.Table(dataframe=few)})
-        trackio.finish()
-        size("trackio table", inside, len(few))
+        sizes[JSONL] = bytes_in(folder / "rows.jsonl") / some.num_rows
 
     found = {OURS: ours, DEFAULTS: defaults, PANDAS: pandas, JSONL: jsonl}
+    return found | trackers(folder, some.to_pandas(), sizes, rounds)
+
+
+def trackers(folder: Path, few: pd.DataFrame, sizes: dict[str, float], rounds: int) -> Writers:
+    """The trackers that are installed; their runs are begun before any clock runs."""
+    found: Writers = {}
     if importlib.util.find_spec("wandb"):
-        found["wandb table, offline"] = wandb
+        import wandb
+
+        quiet = wandb.Settings(silent=True)
+        inside = [Path(tempfile.mkdtemp(dir=folder)) for _ in range(rounds + 1)]
+        runs = [
+            wandb.init("benchmark", mode="offline", dir=str(d), settings=quiet, reinit="create_new") for d in inside
+        ]
+        begun = iter(zip(inside, runs, strict=True))
+
+        def log_wandb() -> None:
+            where, run = next(begun)
+            run.log({"tokens": wandb.Table(dataframe=few)})
+            run.finish()
+            sizes[WANDB] = bytes_in(where) / len(few)
+
+        found[WANDB] = log_wandb
     if importlib.util.find_spec("trackio"):
-        found["trackio table"] = trackio
+        home = folder / "trackio"
+        os.environ["TRACKIO_DIR"] = str(home)  # read when it is imported
+        import trackio
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            waiting = iter([trackio.init(f"r{n}", embed=False, auto_log_cpu=False) for n in range(rounds + 1)])
+
+        def log_trackio() -> None:
+            before = bytes_in(home)
+            with contextlib.redirect_stdout(io.StringIO()):
+                run = next(waiting)
+                run.log({"tokens": trackio.Table(dataframe=few)})
+                run.finish()
+            sizes[TRACKIO] = (bytes_in(home) - before) / len(few)
+
+        found[TRACKIO] = log_trackio
     return found
 
 
@@ -131,7 +153,7 @@ def waits(folder: Path, puts: int = 200) -> tuple[float, float]:
 def report(pages: Pages, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         sizes: dict[str, float] = {}
-        group = writers(Path(folder), sizes)
+        group = writers(Path(folder), sizes, rounds)
         seconds = interleaved(group, rounds)
         rows = RESPONSES * WIDTH
         table = []
