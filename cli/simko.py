@@ -13,12 +13,15 @@ from importlib import import_module
 from ..store.errors import SimkoError
 
 COMMANDS = {
+    "ls": ("runs", "ls_main", "every run as it stands"),
+    "show": ("runs", "show_main", "one run at a glance"),
+    "diff": ("runs", "diff_main", "two runs beside each other"),
+    "query": ("query", "query_main", "run SQL on the logs of one run or a folder of runs"),
     "compact": ("keeping", "compact_main", "merge the small files of a run"),
     "gc": ("keeping", "gc_main", "show or remove files of a run nobody needs"),
     "doctor": ("keeping", "doctor_main", "what of the logs is whole and what was lost"),
     "demo": ("demo", "demo_main", "write runs to look at, without a model"),
     "report": ("report", "report_main", "write a study or a run as one HTML file"),
-    "query": ("query", "query_main", "run SQL on the logs of one run or a folder of runs"),
     "study": ("study", "study_main", "run a study: methods x seeds x base policies"),
 }
 """Sub-command → (module beside this one, function, what it does in a line)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 from rich.console import Console
 from rich.table import Table
 
@@ -33,19 +34,18 @@ GROUP BY k ORDER BY k
 """
 
 
-def summary(run_dir: Path, window: int) -> Table:
+def summary(connection: duckdb.DuckDBPyConnection, window: int) -> Table:
     """Start → end of a run.
 
     Args:
-        run_dir: the run's folder.
+        connection: with the views, on the one run.
         window: optimizer steps averaged at either end for Λ(k): those of one rollout batch.
 
     Returns:
         A rich table; rows without data are left out.
     """
-    with open_runs(run_dir) as connection:
-        passes = connection.execute(_PASS_AT_K.format(ks=PASS_AT)).fetchall()
-        lambdas = connection.execute(_LAMBDA_K.format(ks=RANKS, window=window)).fetchall()
+    passes = connection.execute(_PASS_AT_K.format(ks=PASS_AT)).fetchall()
+    lambdas = connection.execute(_LAMBDA_K.format(ks=RANKS, window=window)).fetchall()
     table = Table()
     for heading in ("", "start", "end", "change"):
         table.add_column(heading, justify="left" if not heading else "right")
@@ -56,12 +56,19 @@ def summary(run_dir: Path, window: int) -> Table:
     return table
 
 
-def cost_line(run_dir: Path) -> str | None:
+def legend(window: int) -> str:
+    """What the table of `summary` shows."""
+    return (
+        "pass@k: problems not trained on, before and after training. Λ(k): training responses, mean log-probability of "
+        f"the rank-k candidate in nats, first and last {'step' if window == 1 else f'{window} steps'}."
+    )
+
+
+def cost_line(connection: duckdb.DuckDBPyConnection) -> str | None:
     """What logging has cost, in a line; None for a run without token rows."""
-    with open_runs(run_dir) as connection:
-        found = connection.execute(
-            "SELECT share, bytes_per_token, n_bytes, dropped, n_nonfinite FROM run_costs JOIN runs USING (run)"
-        ).fetchone()
+    found = connection.execute(
+        "SELECT share, bytes_per_token, n_bytes, dropped, n_nonfinite FROM run_costs JOIN runs USING (run)"
+    ).fetchone()
     if found is None or found[1] is None:
         return None
     share, per_token, size, dropped, nonfinite = found
@@ -76,16 +83,12 @@ def cost_line(run_dir: Path) -> str | None:
 def print_summary(run_dir: Path, window: int) -> None:
     """Print the table, the run's folder, and the two commands to type next."""
     console = Console()
-    console.print()
-    console.print(summary(run_dir, window))
-    console.print(
-        "pass@k: problems not trained on, before and after training. Λ(k): training responses, mean log-probability "
-        f"of the rank-k candidate in nats, first and last {window} steps.",
-        soft_wrap=True,
-    )
-    if line := cost_line(run_dir):
-        console.print(line, soft_wrap=True, highlight=False)
     with open_runs(run_dir) as connection:
+        console.print()
+        console.print(summary(connection, window))
+        console.print(legend(window), soft_wrap=True)
+        if line := cost_line(connection):
+            console.print(line, soft_wrap=True, highlight=False)
         for line in incomplete_steps(connection):
             print(line)
     query = "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND k <= 3 ORDER BY step DESC, k LIMIT 9"

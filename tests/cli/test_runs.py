@@ -1,0 +1,127 @@
+"""`simko ls`, `show` and `diff` as people meet them, and the comparison they show."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import simko.store
+from simko.cli.simko import main
+from simko.store.comparison import differing, incomparable, pass_at_k_figures, step_figures
+from simko.store.demonstration import write_demonstration_run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("logs") / "runs"
+    for seed, method in enumerate(("grpo", "simko")):
+        write_demonstration_run(folder, name=f"{method}-one", method=method, steps=12, responses=16, seed=seed)
+    return folder
+
+
+def told(capsys, *arguments):
+    code = main(list(map(str, arguments)))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_ls_has_a_line_a_run_with_its_last_figures(runs, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")  # nothing is cut short for it
+    code, out, _ = told(capsys, "ls", runs)
+    assert code == 0
+    with simko.store.open(runs) as connection:
+        rows = connection.execute("SELECT run, lambda_k FROM lambda_k WHERE verdict = 'all' AND k = 2 AND step = 12")
+        for run, lambda_2 in rows.fetchall():
+            line = next(line for line in out.splitlines() if line.startswith(run))
+            assert line.split()[1:4] == ["finished", run.split("-")[0], "12"]
+            assert f"{lambda_2:.3f}" in line.split()
+    assert "all: task countdown, model demonstration" in out
+
+
+def test_ls_of_nothing(tmp_path, capsys):
+    code, out, _ = told(capsys, "ls", tmp_path)
+    assert (code, "simko-train --probe" in out) == (0, True)
+    code, _, err = told(capsys, "ls", tmp_path / "none")
+    assert code == 2 and "no folder" in err and err.count("\n") == 1
+
+
+def test_show_tells_options_attempts_and_figures(runs, capsys):
+    code, out, err = told(capsys, "show", runs / "simko-one")
+    assert (code, err) == (0, "")
+    assert out.startswith("simko-one: finished, 12 steps\n")
+    for line in ("method", "learning_rate", "probe: forking", "attempt  status", "pass@256", "Λ(3)", "probe: "):
+        assert line in out
+
+
+def test_diff_tells_what_differs_and_by_how_much(runs, capsys):
+    code, out, _ = told(capsys, "diff", runs / "grpo-one", runs / "simko-one")
+    assert code == 0
+    assert [line.split() for line in out.splitlines()[:2]] == [
+        ["option", "grpo-one", "simko-one"],
+        ["method", "grpo", "simko"],
+    ]
+    with simko.store.open(runs / "grpo-one") as first, simko.store.open(runs / "simko-one") as second:
+        values = []
+        for connection in (first, second):
+            query = "SELECT prompt_id, success FROM evals WHERE step = 12 AND split = 'heldout' ORDER BY ALL"
+            values.append(1 - (1 - connection.execute(query).df().success.to_numpy()) ** 64)
+        figures = {figure.name: figure for figure in pass_at_k_figures(first, second)}
+        np.testing.assert_allclose(figures["pass@64"].change, np.mean(values[1] - values[0]))
+        assert figures["pass@64"].low < figures["pass@64"].change < figures["pass@64"].high
+        assert pass_at_k_figures(first, second) == list(figures.values())  # the draws too are the same
+        steps = {figure.name: figure for figure in step_figures(first, second, window=4)}
+        query = "SELECT lambda_k FROM lambda_k WHERE verdict = 'all' AND k = 3 AND step > 8 ORDER BY step"
+        changes = second.execute(query).df().lambda_k - first.execute(query).df().lambda_k
+        np.testing.assert_allclose([steps["Λ(3)"].change, steps["Λ(3)"].low], [changes.mean(), changes.min()])
+        assert f"{figures['pass@64'].change:+.3f}" in out
+    assert "over 48 heldout problems, exact, step 12" in out and "other seeds" in out
+
+
+def test_a_run_does_not_differ_from_itself(runs, capsys):
+    code, out, _ = told(capsys, "diff", runs / "simko-one", runs / "simko-one")
+    assert code == 0 and "every option is the same" in out and "different" not in out
+    assert all(float(line.split()[-4]) == 0 for line in out.splitlines() if line.startswith("pass@") and "…" in line)
+
+
+def test_diff_says_what_keeps_two_runs_from_comparing(runs, tmp_path, capsys):
+    shutil.copytree(runs / "grpo-one", tmp_path / "cold")
+    file = tmp_path / "cold" / "run.json"
+    info = json.loads(file.read_text())
+    info["probe"]["temperature"], info["model"] = 0.6, "other\x1b[2J[red]"
+    file.write_text(json.dumps(info))
+    _, out, _ = told(capsys, "diff", runs / "grpo-one", tmp_path / "cold")
+    assert "different temperature: 1.0 against 0.6" in out
+    assert "different model: demonstration against other\\x1b[2J[red]" in out and "\x1b" not in out
+    for command in (("show", tmp_path / "cold"), ("ls", tmp_path)):
+        _, out, _ = told(capsys, *command)
+        assert "other\\x1b[2J[red]" in out and "\x1b" not in out
+
+
+def test_runs_without_a_common_step_are_not_compared(runs, tmp_path, capsys):
+    (tmp_path / "empty" / "manifest").mkdir(parents=True)
+    (tmp_path / "empty" / "run.json").write_text('{"schema_version": 1, "probe": null, "hyperparameters": []}')
+    code, out, _ = told(capsys, "diff", runs / "grpo-one", tmp_path / "empty")
+    assert code == 0 and "no step in common" in out
+    code, out, _ = told(capsys, "show", tmp_path / "empty")
+    assert code == 0 and out.startswith("empty: empty, no steps")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("show",), ("diff", "{runs}/grpo-one"), ("show", "{runs}"), ("show", "{runs}/none")]
+)
+def test_what_is_no_run_is_a_line(arguments, runs, capsys):
+    code, _, err = told(capsys, *(argument.format(runs=runs) for argument in arguments))
+    assert code == 2 and err.count("\n") == 1 and "Traceback" not in err
+
+
+def test_differing_tells_an_option_once():
+    first = {"run": "a", "hyperparameters": {"alpha": 0.1}, "config": {"alpha": 0.1, "seed": 1}, "method": "simko"}
+    second = {"run": "b", "hyperparameters": {"alpha": 0.2}, "config": {"alpha": 0.2, "seed": 2}, "method": "grpo"}
+    assert differing(first, second) == [
+        ("method", "simko", "grpo"),
+        ("config.seed", 1, 2),
+        ("hyperparameters.alpha", 0.1, 0.2),
+    ]
+    assert incomparable({"probe": {"temperature": 1}}, {}) == ["temperature: 1 against None"]
