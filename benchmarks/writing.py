@@ -138,7 +138,7 @@ def waits(folder: Path, puts: int = 200) -> tuple[float, float]:
     batch = token_batch(16, 512)
     create_or_resume(folder / "run", {}, resume=False)
     took, inline = [], []
-    with Recorder(folder / "run", k=K, attempt=1, queue_depth=puts) as recorder:
+    with Recorder(folder / "run", k=K, attempt=1, queue_depth=2 * puts) as recorder:
         for number in range(puts):
             began = time.perf_counter()
             recorder.put(batch)

@@ -36,7 +36,6 @@ def compact_main(argv: list[str]) -> int:
     parser = _Parser(prog="simko compact", description="Merge the small files of a run.", allow_abbrev=False)
     parser.add_argument("run", type=Path, help="the run's folder")
     options = parser.parse_args(argv)
-    collect(options.run)  # of earlier compactions
     done = compact(options.run)
     for line in done.left:
         print(f"left alone: {printable(line)}")

@@ -20,7 +20,8 @@ from types import MappingProxyType
 
 from .errors import QueryFailed
 
-_PARAMETER = re.compile(r"^-- \$(\w+) = (\S+): (.+)$", re.M)
+PARAMETER = re.compile(r"^-- \$(\w+) = (\S+): (.+)$", re.M)
+"""A parameter that a query declares: its name, default and meaning."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def named_query(name: str) -> NamedQuery:
 
 def defaults_of(sql: str) -> dict[str, float]:
     """The parameters that a query declares in its comments, and their values."""
-    return {parameter: _number(value) for parameter, value, _ in _PARAMETER.findall(sql)}
+    return {parameter: _number(value) for parameter, value, _ in PARAMETER.findall(sql)}
 
 
 def _number(text: str) -> float:

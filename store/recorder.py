@@ -2,11 +2,12 @@
 
     training thread: put(batch) … end_step(step)       recorder's thread: rows, roll-ups → part-*.parquet → manifest
 
-A file holds whole steps. Files are written when a step ends and `flush_seconds` have passed or `flush_rows` are
-waiting, on `flush()` and on `close()`; evaluations at once. A full queue either blocks the caller or drops the batch
-and counts it, as `when_full` says; all else is small and never waits. After a failed write (disk full, folder gone)
-`error` is set, one warning is given, and what was not yet written and what comes later is counted as dropped: nothing
-here raises into training, and what was written stays readable.
+A file holds whole steps. Files are written when a step ends and `flush_seconds` have passed, or `flush_rows` rows or
+half of `queue_depth` batches are waiting for it, on `flush()` and on `close()`; evaluations at once. The other half may
+wait in the queue, so a kill loses `queue_depth` batches and the step that is open, at most. A full queue either blocks
+the caller or drops the batch and counts it, as `when_full` says; all else is small and never waits. After a failed
+write (disk full, folder gone) `error` is set, one warning is given, and what was not yet written and what comes later
+is counted as dropped: nothing here raises into training, and what was written stays readable.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Recorder:
         start_step: optimizer steps done before it.
         rank, world_size: this process among those that write the run.
         config: the attempt's options, kept in its manifest.
-        queue_depth: batches that may wait.
+        queue_depth: batches of ended steps that may be in memory: half of them in the queue, half for the next file.
         when_full: `block` the caller, or `drop` the batch and count it.
         flush_seconds, flush_rows: when a step's end writes files.
         rows: which token rows are written, and how exactly; None: all of them.
@@ -92,7 +93,8 @@ class Recorder:
         self._when_full, self._flush_seconds, self._flush_rows = when_full, flush_seconds, flush_rows
         # Unbounded but for batches: a step's end must not wait where batches may be dropped, nor `close` ever.
         self._queue: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        self._room = threading.Semaphore(queue_depth)
+        self._room = threading.Semaphore(queue_depth - queue_depth // 2)
+        self._flush_batches = max(1, queue_depth // 2)
         self._pid = os.getpid()
         self._open, self._closed = True, False
         self._part = 0
@@ -238,7 +240,8 @@ class Recorder:
         cost = {name: [value] for name, value in self._step_costs.written(cost).items()}
         self._pending["costs"].append(self._table("costs", cost))
         due = time.monotonic() - self._flushed >= self._flush_seconds
-        if due or self._rows_waiting >= self._flush_rows:
+        full = self._rows_waiting >= self._flush_rows or self._batches_waiting >= self._flush_batches
+        if due or full:
             self._flush_steps()
 
     def _flush(self) -> None:

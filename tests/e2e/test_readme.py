@@ -12,7 +12,7 @@ from simko.cli.simko import main
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line.strip()]
-QUERIES = [shlex.split(line) for line in SHELL if line.startswith("simko query")]
+QUERIES = [shlex.split(line, comments=True) for line in SHELL if line.startswith("simko query")]
 PLAIN = [shlex.split(line)[2] for line in SHELL if line.startswith("duckdb -c")]
 
 

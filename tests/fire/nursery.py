@@ -31,13 +31,11 @@ RUN = Path(sys.argv[1])
 
 
 def write(start: int, counter: mmap.mmap) -> None:
-    """One batch a step and a file a step, until killed; `counter` holds how many were put."""
+    """One batch a step, until killed; `counter` holds how many were put."""
     attempt = next_attempt(RUN)
     rng = np.random.default_rng(attempt)
     batches = [random_batch(0, rng) for _ in range(8)]
-    recorder = simko.store.recorder.Recorder(
-        RUN, k=4, attempt=attempt, start_step=start, queue_depth=QUEUE_DEPTH, flush_seconds=0
-    )
+    recorder = simko.store.recorder.Recorder(RUN, k=4, attempt=attempt, start_step=start, queue_depth=QUEUE_DEPTH)
     step = start
     while True:
         step += 1

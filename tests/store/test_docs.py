@@ -1,12 +1,21 @@
-"""`docs/schema.md` says what is: every column of every table and view once, with its type."""
+"""`docs/schema.md` says what is: every column of every table and view once, with its type; the examples run."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
+import duckdb
+import pandas as pd
 import pytest
+import simko.store
+from simko.cli.simko import main
 from simko.store.catalog import VIEWS, Catalog
+from simko.store.compaction import compact
+from simko.store.demonstration import write_demonstration_run
+from simko.store.garbage import collect
+from simko.store.named_queries import PARAMETER, named_queries
 from simko.store.schema import COLUMNS, TABLES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -41,3 +50,73 @@ def test_every_view_column_is_documented_once(view, tmp_path):
 
 def test_all_views_and_tables_have_a_section():
     assert set(sections()) == {(t, False) for t in TABLES} | {(v, True) for v in VIEWS}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("asked") / "runs"
+    for name in ("first", "second"):
+        write_demonstration_run(folder, name=name, steps=12, responses=16)
+    return folder
+
+
+def code(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.S)
+
+
+def test_the_queries_that_come_with_it_are_listed():
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| (.+?) \| (.*?) ?\|$", (DOCS / "queries.md").read_text(), re.M)
+    declared = {
+        query.name: ", ".join(f"`{name}` = {value}: {what}" for name, value, what in PARAMETER.findall(query.sql))
+        for query in named_queries().values()
+    }
+    assert rows == [(name, query.description, declared[name]) for name, query in named_queries().items()]
+
+
+@pytest.mark.parametrize("python", code("queries.md", "python"), ids=["frames", "joins"])
+def test_python_examples_run(python, runs, monkeypatch):
+    monkeypatch.chdir(runs.parent)
+    names = {}
+    exec(python, names)
+    if "polars_frame" in names:
+        assert len(names["pandas_frame"]) == len(names["polars_frame"]) == names["arrow_table"].num_rows > 24
+    else:
+        assert names["by_level"].iloc[:, 1].sum() == 2 * 12 * 16
+
+
+@pytest.mark.parametrize("page", ["queries.md", "keeping.md"])
+def test_commands_run(page, runs, monkeypatch, capsys):
+    monkeypatch.chdir(runs.parent)
+    lines = [shlex.split(line, comments=True) for line in code(page, "sh")[0].splitlines()]
+    for line in lines:
+        assert line[0] == "simko"
+        if "--watch" not in line:
+            assert main(line[1:]) == 0, line
+            assert capsys.readouterr().out
+
+
+def test_what_is_read_without_the_package_is_what_the_views_say(tmp_path, monkeypatch):
+    """As it was written, merged, and merged and cleared."""
+    write_demonstration_run(tmp_path / "runs", name="first", steps=12, responses=16)
+    monkeypatch.chdir(tmp_path)
+    glob, by_manifest = code("schema.md", "sql")
+
+    def asked(sql):
+        connection = duckdb.connect()
+        for statement in sql.split(";\n"):
+            found = connection.execute(statement)
+        return found.df()
+
+    def same():
+        with simko.store.open("runs") as connection:
+            sums = "SELECT step, avg(logp_1) AS logp_1 FROM tokens GROUP BY step ORDER BY step"
+            pd.testing.assert_frame_equal(asked(by_manifest), connection.sql(sums).df())
+            return connection.sql(
+                "SELECT step, verdict, lambda_k AS lambda_1 FROM lambda_k WHERE k = 1 AND verdict <> 'all' ORDER BY ALL"
+            ).df()
+
+    pd.testing.assert_frame_equal(asked(glob), same())
+    assert compact(tmp_path / "runs" / "first").replaced > 4
+    pd.testing.assert_frame_equal(asked(glob), same())
+    assert len(collect(tmp_path / "runs" / "first", grace=0)) > 4
+    same()

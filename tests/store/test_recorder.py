@@ -92,7 +92,7 @@ def test_a_full_queue_drops_and_counts_when_told_to(tmp_path):
     run = new_run(tmp_path / "run")
     gate = threading.Event()
     batch = random_batch(1, np.random.default_rng(0))
-    recorder = Recorder(run, k=4, attempt=1, queue_depth=2, when_full="drop")
+    recorder = Recorder(run, k=4, attempt=1, queue_depth=4, when_full="drop")
     recorder.put(lambda: (gate.wait(10), batch)[1])
     time.sleep(0.05)
     for _ in range(5):
@@ -313,3 +313,14 @@ def test_columns_that_do_not_fit_are_refused_at_once(tmp_path):
             recorder.put_responses({"response_id": [1], "colour": ["red"]})
         with pytest.raises(ValueError, match="differ in length"):
             recorder.put_evals({"step": [1], "success": [0.1, 0.2]})
+
+
+def test_ended_steps_do_not_pile_up_in_memory(tmp_path):
+    run = new_run(tmp_path / "run")
+    rng = np.random.default_rng(0)
+    with Recorder(run, k=4, attempt=1, queue_depth=6, flush_seconds=3600) as recorder:
+        for step in range(1, 10):
+            recorder.put(random_batch(step, rng))
+            recorder.end_step(step)
+    spans = [part.last_step - part.first_step + 1 for part in read_manifest(run).parts if part.table == "rollups"]
+    assert spans == [3, 3, 3]
