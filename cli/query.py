@@ -11,6 +11,7 @@ stderr; a mistake is one line on stderr and exit code 2.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import io
 import json
@@ -18,21 +19,28 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
 import duckdb
+import pyarrow as pa
 
-from ..store.catalog import VIEWS, Catalog
+from ..store.catalog import Catalog
 from ..store.errors import QueryFailed
 from ..store.named_queries import named_queries, named_query
 from ..store.sampled import reads_token_rows, sampled_runs
-from .answers import BINARY, FORMATS, table, write, write_stream
+from ..store.views import VIEWS
+from .answers import BINARY, FORMATS, printable, table, write, write_stream
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+|[a-z]+")
 _BATCH = 100_000
 """Rows in memory at a time."""
+
+
+class _Unreadable(QueryFailed):
+    """A file of a run cannot be read."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -85,7 +93,8 @@ def query_main(argv: list[str]) -> int:
         raise QueryFailed(f"{options.format} is not for a terminal; add --output FILE or pipe it on")
     folders = options.runs or [os.environ.get("SIMKO_RUNS", "runs")]
     if options.watch is None:
-        _ask(folders, sql, parameters, lambda answer: write(answer, options.format, options.output))
+        whole = options.output is not None
+        _ask(folders, sql, parameters, lambda answer: write(answer, options.format, options.output), again=whole)
         return 0
     if options.watch <= 0 or options.format in BINARY or options.output is not None:
         raise QueryFailed("--watch takes seconds above 0, and shows a table, csv or json on stdout")
@@ -121,45 +130,100 @@ def _value(text: str) -> Any:
         return text
 
 
-def _ask(folders: Sequence[str], sql: str, parameters: Mapping[str, Any], take: Callable[[Any], None]) -> None:
-    """Ask and hand the answer on, a reader of record batches."""
-    answer = _opened(folders, sql, parameters)
+def _ask(
+    folders: Sequence[str],
+    sql: str,
+    parameters: Mapping[str, Any],
+    take: Callable[[pa.RecordBatchReader], None],
+    *,
+    again: bool = True,
+) -> None:
+    """Ask and hand the answer on.
+
+    Asked a second time, without what is damaged, where a file cannot be read or has gone since the question began;
+    `again` is whether `take` can be called twice. What fails before the first rows are there is asked again anyway.
+    """
+    catalog, told = Catalog(folders), set[str]()
+    for last in (False, True):
+        taken = False
+        try:
+            notes = _notes(catalog, sql)
+            answer = _run(catalog.connection, sql, parameters)
+            for note in dict.fromkeys(notes):
+                if note not in told:
+                    print(f"simko query: {printable(note)}", file=sys.stderr)
+            told.update(notes)
+            taken = True
+            take(answer)
+            return
+        except _Unreadable as error:
+            if last:
+                raise
+            if taken and not again:
+                raise QueryFailed(
+                    f"{error}; the answer is cut short: with --output it leaves out what is damaged"
+                ) from error
+            catalog = Catalog(folders)
+            catalog.leave_out_damaged()
+
+
+def _notes(catalog: Catalog, sql: str) -> list[str]:
+    """What an answer may lack."""
+    notes = [f"warning: {problem}" for problem in catalog.problems]
+    if reads_token_rows(sql):
+        kept = sampled_runs(catalog.connection).items()
+        notes += [f"note: {run} holds {rows}; roll-ups count every token" for run, rows in kept]
+    if not catalog.runs:
+        notes.append("no runs there yet; `simko-train --probe` makes one")
+    return notes
+
+
+def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> pa.RecordBatchReader:
+    """The answer, its first rows read.
+
+    Raises:
+        QueryFailed: the SQL is wrong.
+        _Unreadable: the question is right, a file is not; also by the reader, later.
+    """
     try:
-        take(answer)
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1:
+            raise QueryFailed(f"give one statement, not {len(statements)}; the views are {', '.join(VIEWS)}")
+        if statements[0].type != duckdb.StatementType.SELECT:
+            raise QueryFailed("only SELECT answers questions here; open the files with duckdb for anything else")
+        with _reading():
+            reader = connection.sql(sql, params=dict(parameters) or None).to_arrow_reader(_BATCH)
     except duckdb.Error as error:
         raise QueryFailed(_explain(error)) from error
+    batches = _batches(reader)
+    first = next(batches, None)
+    return pa.RecordBatchReader.from_batches(reader.schema, chain([] if first is None else [first], batches))
 
 
-def _opened(folders: Sequence[str], sql: str, parameters: Mapping[str, Any]) -> Any:
-    """The answer as a reader of record batches; asked twice where files went away under the first question."""
-    for last in (False, True):
-        catalog = Catalog(folders)
-        sampled = sampled_runs(catalog.connection) if reads_token_rows(sql) else {}
-        try:
-            answer = _run(catalog.connection, sql, parameters)
-        except duckdb.IOException as error:
-            if last:
-                raise QueryFailed(_explain(error)) from error
-            continue
-        except duckdb.Error as error:
-            raise QueryFailed(_explain(error)) from error
-        for problem in catalog.problems:
-            print(f"simko query: warning: {problem}", file=sys.stderr)
-        for run, kept in sampled.items():
-            print(f"simko query: note: {run} holds {kept}; roll-ups count every token", file=sys.stderr)
-        if not catalog.runs:
-            print("simko query: no runs there yet; `simko-train --probe` makes one", file=sys.stderr)
-        break
-    return answer
+def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    while True:
+        with _reading():
+            try:
+                batch = reader.read_next_batch()
+            except StopIteration:
+                return
+        yield batch
 
 
-def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> Any:
-    statements = connection.extract_statements(sql)
-    if len(statements) != 1:
-        raise QueryFailed(f"give one statement, not {len(statements)}; the views are {', '.join(VIEWS)}")
-    if statements[0].type != duckdb.StatementType.SELECT:
-        raise QueryFailed("only SELECT answers questions here; open the Parquet files with duckdb for anything else")
-    return connection.sql(sql, params=dict(parameters) or None).to_arrow_reader(_BATCH)
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Errors of DuckDB, which come through Arrow as its own or as OSError, told apart: of the question or of a file.
+
+    Raises:
+        QueryFailed, _Unreadable: in their place.
+    """
+    try:
+        yield
+    except (duckdb.Error, OSError, pa.ArrowException) as error:
+        text = " ".join(str(error).split())
+        if type(error) in (duckdb.Error, duckdb.IOException) or ".parquet" in text:
+            raise _Unreadable(text) from error
+        raise QueryFailed(_explain(error) if isinstance(error, duckdb.Error) else text) from error
 
 
 def _watch(folders: Sequence[str], sql: str, parameters: Mapping[str, Any], form: str, seconds: float) -> None:

@@ -24,10 +24,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ..store.catalog import Catalog, Run
+from ..store.catalog import Catalog
 from ..store.comparison import Figure, differing, incomparable, pass_at_k_figures, step_figures
 from ..store.errors import RunNotFound, SimkoError
 from ..store.incomplete import incomplete_steps
+from ..store.loaded_runs import Run
 from ..store.named_queries import named_query
 from ..trainers.summary import cost_line, legend, summary
 from .answers import printable

@@ -26,21 +26,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..store.catalog import (
-    VOCABULARY,
-    Run,
-    define_views,
-    empty_relation,
-    largest_k,
-    load_runs,
-    select_parts,
-    small_tables,
-)
 from ..store.errors import RunNotFound
+from ..store.loaded_runs import VOCABULARY, Run, largest_k, load_runs, small_tables
 from ..store.manifest import Manifest, ManifestReader
 from ..store.manifest_file import Part
 from ..store.run import VOCABULARY_FILE
 from ..store.schema import TABLES, TableName, arrow_schema
+from ..store.views import define_views, empty_relation, select_parts
 
 INGESTED: tuple[TableName, ...] = ("responses", "rollups", "evals", "costs")
 LEFT_ON_DISK = ("prompt", "completion")

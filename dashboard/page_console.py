@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ..store.catalog import VIEWS
 from ..store.errors import SimkoError
 from ..store.locked import ask
 from ..store.named_queries import defaults_of, named_queries
+from ..store.views import VIEWS
 from .view import heading, plain, runs_folder
 
 _ROWS = 1000

@@ -17,12 +17,12 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .catalog import Catalog
 from .garbage import garbage
 from .incomplete import incomplete_steps
 from .manifest_file import Part
+from .parquet import read_through
 
 
 @dataclass
@@ -99,8 +99,7 @@ def _nonfinite(connection: Any, run: str) -> list[str]:
 def _reading(part: Part) -> Iterator[str]:
     """What reading every row of a file brings up."""
     try:
-        with pq.ParquetFile(part.path) as file:
-            rows = sum(batch.num_rows for batch in file.iter_batches(1 << 16, use_threads=False))
+        rows = read_through(part.path)
     except (OSError, pa.ArrowException) as error:
         yield f"{part.path}: cannot be read ({str(error).splitlines()[0]})"
         return

@@ -28,10 +28,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from .catalog import VOCABULARY, Run, define_views, empty_relation, largest_k, load_runs, quote, small_tables
 from .errors import QueryFailed, SimkoError
+from .loaded_runs import VOCABULARY, Run, largest_k, load_runs, small_tables
 from .run import VOCABULARY_FILE
 from .schema import TABLES, TableName, arrow_schema
+from .views import define_views, empty_relation, quote
 
 _SETTINGS = {
     "threads": "1",

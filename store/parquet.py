@@ -46,9 +46,23 @@ def parquet_options(table: TableName, schema: pa.Schema) -> dict[str, Any]:
     return {
         "compression": "zstd",
         "compression_level": 3,
+        "write_page_checksum": True,
         "use_dictionary": [name for name in dictionary_columns(table, k) if name in there],
         "column_encoding": {name: "BYTE_STREAM_SPLIT" for name in split_columns(table, k) if name in there},
     }
+
+
+def read_through(path: Path) -> int:
+    """Read every row of a file, in bounded memory, and see that each page is the one that was written.
+
+    Returns:
+        How many rows there are.
+
+    Raises:
+        OSError, pa.ArrowException: the file is damaged, or not there.
+    """
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return sum(batch.num_rows for batch in file.iter_batches(1 << 16, use_threads=False))
 
 
 def token_table(batch: TokenBatch, *, k: int, attempt: int, worker: int, rows: LoggedRows | None = None) -> pa.Table:

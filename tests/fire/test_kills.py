@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from simko.store import Catalog
-from simko.store.catalog import VIEWS
 from simko.store.checkup import check
 from simko.store.compaction import compact
 from simko.store.run import create_or_resume
+from simko.store.views import VIEWS
 
 QUEUE_DEPTH = 4  # as in nursery.py
 

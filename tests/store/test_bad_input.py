@@ -12,10 +12,10 @@ from batches import random_batch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simko.store import Catalog, Recorder
-from simko.store.catalog import VIEWS
 from simko.store.errors import RunNotFound
 from simko.store.manifest import read_manifest
 from simko.store.run import create_or_resume, write_vocabulary
+from simko.store.views import VIEWS
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import pytest
 import simko.store.compaction as compaction
 from batches import random_batch
 from simko.store import Catalog, Recorder
-from simko.store.catalog import VIEWS
 from simko.store.compaction import compact
 from simko.store.errors import RunBusy, RunNotFound, RunUnwritable
 from simko.store.garbage import collect, garbage
 from simko.store.manifest import read_manifest
 from simko.store.run import create_or_resume
+from simko.store.views import VIEWS
 
 
 def write_attempt(run, attempt, start, steps, **options):

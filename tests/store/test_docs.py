@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 import simko.store
 from simko.cli.simko import main
-from simko.store.catalog import VIEWS, Catalog
+from simko.store.catalog import Catalog
 from simko.store.compaction import compact
 from simko.store.demonstration import write_demonstration_run
 from simko.store.garbage import collect
 from simko.store.named_queries import PARAMETER, named_queries
 from simko.store.schema import COLUMNS, TABLES
+from simko.store.views import VIEWS
 
 DOCS = Path(__file__).parents[2] / "docs"
 SECTION = re.compile(r"^### `(\w+)`( \(view\))?\n(.*?)(?=^#|\Z)", re.M | re.S)

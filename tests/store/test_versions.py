@@ -10,10 +10,10 @@ import pytest
 import simko.store
 from batches import random_batch
 from simko.store import SCHEMA_VERSION, Catalog, Recorder
-from simko.store.catalog import VIEWS
 from simko.store.compaction import compact
 from simko.store.named_queries import named_queries
 from simko.store.run import next_attempt
+from simko.store.views import VIEWS
 
 FIXTURES = Path(__file__).parent / "fixtures"
 VERSIONS = sorted(path.name for path in FIXTURES.glob("v*"))
