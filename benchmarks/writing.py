@@ -114,9 +114,9 @@ def trackers(folder: Path, few: pd.DataFrame, sizes: dict[str, float], rounds: i
 
         found[WANDB] = log_wandb
     if importlib.util.find_spec("trackio"):
-        home = folder / "trackio"
-        os.environ["TRACKIO_DIR"] = str(home)  # read when it is imported
+        os.environ["TRACKIO_DIR"] = str(folder / "trackio")  # read when it is imported, which may have happened
         import trackio
+        from trackio.utils import TRACKIO_DIR as home
 
         with contextlib.redirect_stdout(io.StringIO()):
             waiting = iter([trackio.init(f"r{n}", embed=False, auto_log_cpu=False) for n in range(rounds + 1)])

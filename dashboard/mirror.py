@@ -64,6 +64,7 @@ class Mirror:
         self._small: dict[str, pa.Table] = {}
         self._ingested: dict[str, set[_Key]] = {}
         self._unreadable: dict[_Key, str] = {}
+        self._with_texts: set[str] = set()
         self._state: object = None
         self._order: dict[str, int] = {}
         self._refreshed = float("-inf")
@@ -113,6 +114,7 @@ class Mirror:
                 for table in (*(f"all_{table}" for table in INGESTED), "vocabulary"):
                     self._con.execute(f"DELETE FROM {table} WHERE run = ?", [name])
                 del self._ingested[name]
+                self._with_texts.discard(name)
                 changed = True
         for name, table in small_tables(runs).items():
             if table != self._small.get(name):
@@ -157,19 +159,20 @@ class Mirror:
 
     def _ingest_vocabulary(self, run: Run) -> None:
         path = run.path / VOCABULARY_FILE
-        known = self._con.execute("SELECT 1 FROM vocabulary WHERE run = ? LIMIT 1", [run.name]).fetchall()
-        if not known and path.exists():
+        if run.name not in self._with_texts and path.exists():
             try:
                 rows = _read_part(path, pa.schema([field for field in VOCABULARY if field.name != "run"]))
             except (OSError, pa.ArrowException):
                 return
             self._insert("vocabulary", rows.add_column(0, "run", pa.repeat(run.name, rows.num_rows)))
+            self._with_texts.add(run.name)
 
     def _start_over(self, k: int) -> None:
         """Make every base relation, empty, with columns for K ranks, and the views on them."""
         self._k = k
         self._ingested.clear()
         self._unreadable.clear()
+        self._with_texts.clear()
         self._small.clear()
         for table in TABLES:
             self._con.execute(f"CREATE OR REPLACE TABLE all_{table} AS {empty_relation(table, k)}")
