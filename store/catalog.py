@@ -24,7 +24,7 @@ from .loaded_runs import largest_k, load_runs, small_tables
 from .parquet import read_through
 from .run import VOCABULARY_FILE
 from .schema import TABLES, TableName
-from .views import define_views, empty_relation, parts_relation, quote, vocabulary_relation
+from .views import column_types, define_views, empty_relation, parts_relation, quote, vocabulary_relation
 
 
 class Catalog:
@@ -66,17 +66,25 @@ class Catalog:
         as an error of the query. This takes as long as reading all there is.
         """
         for run in self.runs:
-            for path in (*(part.path for part in run.manifest.parts), run.path / VOCABULARY_FILE):
-                try:
-                    read_through(path)
-                except FileNotFoundError:
-                    continue
-                except (OSError, pa.ArrowException) as error:
+            parts = {part.path: part.rows for part in run.manifest.parts}
+            for path, rows in {**parts, run.path / VOCABULARY_FILE: None}.items():
+                if problem := self._damage(path, rows):
                     self._damaged.add(path)
-                    self.problems.append(f"{path}: damaged ({str(error).splitlines()[0]}); left out")
+                    self.problems.append(f"{path}: damaged ({problem}); left out")
         for table_name in TABLES:
             self._read_parts(table_name, largest_k(self.runs))
         self._read_vocabulary()
+
+    def _damage(self, path: Path, rows: int | None) -> str | None:
+        """What is wrong with a file that should have so many rows."""
+        try:
+            found = read_through(path)  # sees more than DuckDB, which takes a page as it comes
+            self.connection.execute(f"SELECT count(COLUMNS(*)) FROM read_parquet({quote(str(path))})").fetchall()
+        except FileNotFoundError:
+            return None
+        except (OSError, pa.ArrowException, duckdb.Error) as error:
+            return str(error).splitlines()[0]
+        return None if rows in (None, found) else f"{found} rows where the manifest says {rows}"
 
     def _read_vocabulary(self) -> None:
         whole = [run for run in self.runs if run.path / VOCABULARY_FILE not in self._damaged]
@@ -84,7 +92,7 @@ class Catalog:
             self.connection.execute(vocabulary_relation(whole))
         except duckdb.Error:
             paths = {run.name: [run.path / VOCABULARY_FILE] for run in whole}
-            readable = self._readable(paths, "its tokens have no text")
+            readable = self._readable(paths, "SELECT * FROM read_parquet({})", "its tokens have no text")
             self.connection.execute(vocabulary_relation(run for run in whole if readable[run.name]))
 
     def _read_parts(self, table: TableName, k: int) -> None:
@@ -96,21 +104,47 @@ class Catalog:
         try:
             self.connection.execute(parts_relation(table, paths, k))
         except duckdb.Error:
-            self.connection.execute(parts_relation(table, self._readable(paths, "its rows are left out"), k))
+            alone = f"{empty_relation(table, k)} UNION ALL BY NAME SELECT '' AS run, * FROM read_parquet({{}})"
+            paths = self._readable(paths, alone, "its rows are left out")
+            self.connection.execute(parts_relation(table, paths, k))
+        expected = column_types(table, k)
+        if self._types_of(f"all_{table}") != {"run": "VARCHAR", **expected}:
+            self.connection.execute(parts_relation(table, self._fitting(paths, expected), k))
 
-    def _readable(self, paths: Mapping[str, list[Path]], otherwise: str) -> dict[str, list[Path]]:
-        """The files that open as Parquet; a line of `problems` for each that is there and does not."""
+    def _readable(self, paths: Mapping[str, list[Path]], sql: str, otherwise: str) -> dict[str, list[Path]]:
+        """The files that can be asked by `sql`; a line of `problems` for each that is there and cannot."""
         readable: dict[str, list[Path]] = {}
         for run, candidates in paths.items():
             readable[run] = []
             for path in candidates:
                 try:
-                    self.connection.execute(f"SELECT * FROM read_parquet({quote(str(path))}) LIMIT 0")
+                    self.connection.execute(f"FROM ({sql.format(quote(str(path)))}) LIMIT 0")
                     readable[run].append(path)
                 except duckdb.Error as error:
                     if path.exists():
                         self.problems.append(f"{path}: cannot be read ({str(error).splitlines()[0]}); {otherwise}")
         return readable
+
+    def _fitting(self, paths: Mapping[str, list[Path]], types: Mapping[str, str]) -> dict[str, list[Path]]:
+        """The files whose columns have the types of the schema; a line of `problems` for each that has not.
+
+        One file with words where numbers belong would make the column words for every run.
+        """
+        fitting: dict[str, list[Path]] = {}
+        for run, candidates in paths.items():
+            fitting[run] = []
+            for path in candidates:
+                found = self._types_of(f"(FROM read_parquet({quote(str(path))}))")
+                odd = [f"{name} is {type_}" for name, type_ in found.items() if types.get(name, type_) != type_]
+                if odd:
+                    self.problems.append(f"{path}: {odd[0]}, not {types[odd[0].split()[0]]}; its rows are left out")
+                else:
+                    fitting[run].append(path)
+        return fitting
+
+    def _types_of(self, relation: str) -> dict[str, str]:
+        """Column → type."""
+        return {row[0]: row[1] for row in self.connection.execute(f"DESCRIBE {relation}").fetchall()}
 
 
 def open(folder: str | Path | Sequence[str | Path] = "runs") -> duckdb.DuckDBPyConnection:

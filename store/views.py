@@ -71,6 +71,11 @@ def select_parts(table: TableName, run: str, paths: Sequence[Path]) -> str:
     return f"SELECT {quote(run)} AS run, * FROM read_parquet([{listed}], union_by_name = true)"
 
 
+def column_types(table: TableName, k: int) -> dict[str, str]:
+    """Column of `all_<table>` → its type."""
+    return {field.name: _TYPES[field.type] for field in arrow_schema(table, k)}
+
+
 def parts_relation(table: TableName, paths: Mapping[str, Sequence[Path]], k: int) -> str:
     """SQL that makes `all_<table>` over each run's files, with exactly the schema's columns."""
     columns = ", ".join(["run", *arrow_schema(table, k).names])

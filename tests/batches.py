@@ -44,7 +44,9 @@ def expected_lambda(batches: list[TokenBatch], k: int, verdict: str = "all") -> 
                 t
                 for t in range(batch.mask.shape[1])
                 if batch.mask[i, t]
-                and np.isfinite([batch.logprob[i, t], batch.entropy[i, t], *batch.top_logprob[i, t]]).all()
+                and np.isfinite(
+                    [batch.logprob[i, t], batch.entropy[i, t], batch.collision[i, t], *batch.top_logprob[i, t]]
+                ).all()
             ]
             if not kept:
                 continue
