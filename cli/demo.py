@@ -21,7 +21,7 @@ from ..store.demonstration import demonstration_steps
 from ..store.errors import RunExists, SimkoError
 from ..store.large_demonstration import CANDIDATES, large_run_steps
 from ..store.next_commands import next_commands
-from ..store.run import claim_folder
+from ..store.run import check_name, claim_folder
 
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 _SMALL_K = 17
@@ -66,8 +66,7 @@ def demo_main(argv: list[str]) -> int:
     limit = CANDIDATES if options.tokens else _SMALL_K
     if options.probe_k > limit:
         raise DemoOption(f"--probe_k {options.probe_k}: the demonstration has {limit} candidates a token")
-    if Path(options.name).name != options.name:
-        raise DemoOption(f"--name {options.name!r} is no name of a folder; choose where with --runs")
+    check_name(options.name)
     names = {method: f"{options.name}-{method}" for method in ("grpo", "simko")}
     for name in [options.name] if options.tokens else names.values():
         try:

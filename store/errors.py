@@ -11,6 +11,10 @@ class RunExists(SimkoError):
     """The run folder already holds a run and `--resume` was not asked for."""
 
 
+class RunNameInvalid(SimkoError):
+    """A run's name is no name of one folder."""
+
+
 class RunNotFound(SimkoError):
     """No run at the path."""
 

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import RunExists, RunNotFound, RunUnwritable, SchemaTooNew
+from .errors import RunExists, RunNameInvalid, RunNotFound, RunUnwritable, SchemaTooNew
 from .schema import SCHEMA_VERSION
 
 RUN_FILE = "run.json"
@@ -27,6 +27,18 @@ VOCABULARY_FILE = "vocabulary.parquet"
 def now() -> str:
     """The time as it is written everywhere: ISO 8601, UTC, seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def check_name(name: str) -> None:
+    """See that a name is that of one folder, and so cannot lead to another place.
+
+    Raises:
+        RunNameInvalid: it has separators, is hidden, too long, or not printable.
+    """
+    if Path(name).name != name or name.startswith((".", "-")) or not name.isprintable() or len(name.encode()) > 200:
+        raise RunNameInvalid(
+            f"run name {name!r} is no name of a folder: no /, nothing unprintable, no . or - first, at most 200 bytes"
+        )
 
 
 def create_or_resume(run_dir: Path, info: Mapping[str, Any], *, resume: bool) -> None:

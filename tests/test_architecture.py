@@ -77,3 +77,24 @@ def test_heavy_and_optional_libraries_load_only_where_needed(statement, forbidde
     code = f"import sys; {statement}; print(sorted(set(sys.modules) & {forbidden!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_that_is_read_is_executed(path):
+    """Runs, checkpoints and settings come from other people: no pickle, no code out of files."""
+    tree = ast.parse(path.read_text())
+    assert not {name.split(".")[0] for name in imports(path)} & {"pickle", "dill", "cloudpickle", "marshal", "shelve"}
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name = ast.unparse(call.func)
+        assert name not in {
+            "eval",
+            "exec",
+            "torch.load",
+            "yaml.unsafe_load",
+            "yaml.full_load",
+            "np.load",
+            "pd.read_pickle",
+        }, name
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert given.get("allow_pickle", "False") == given.get("weights_only", "False") == "False"
+        assert given.get("trust_remote_code", "False") != "True"

@@ -20,6 +20,7 @@ import torch
 import yaml
 from trl import GRPOConfig, TrlParser
 
+from ..store.run import check_name
 from .checkpoints import split_resume
 from .methods import METHODS, check_options
 from .options import RECIPE_KEYS, OptionError, RunArguments
@@ -40,6 +41,7 @@ class SimkoConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         if self.output_dir is None and self.run_name is not None:
+            check_name(self.run_name)
             self.output_dir = str(Path("runs") / self.run_name)
         super().__post_init__()
 

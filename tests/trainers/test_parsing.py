@@ -37,6 +37,12 @@ def test_later_layers_win_and_dashes_are_underscores(tmp_path):
         assert config.output_dir == "runs/named"
 
 
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/b", "..", ".hidden", "-x", "a\x1b[2J", "a\nb", "x" * 300])
+def test_a_runs_name_leads_nowhere_else(name):
+    with pytest.raises(SimkoError, match="no name of a folder"):
+        parse([f"--run_name={name}"])
+
+
 def test_a_methods_own_settings_are_defaults():
     _, config = parse(["--method", "gspo"])
     assert (config.importance_sampling_level, config.epsilon, config.epsilon_high) == ("sequence", 3e-4, 4e-4)
