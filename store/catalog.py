@@ -14,7 +14,7 @@ and the rest is served. An empty folder gives empty relations with the right col
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -24,7 +24,16 @@ from .loaded_runs import largest_k, load_runs, small_tables
 from .parquet import read_through
 from .run import VOCABULARY_FILE
 from .schema import TABLES, TableName
-from .views import column_types, define_views, empty_relation, parts_relation, quote, vocabulary_relation
+from .views import (
+    column_types,
+    define_views,
+    empty_relation,
+    parts_relation,
+    quote,
+    select_parts,
+    select_texts,
+    vocabulary_relation,
+)
 
 
 class Catalog:
@@ -92,7 +101,7 @@ class Catalog:
             self.connection.execute(vocabulary_relation(whole))
         except duckdb.Error:
             paths = {run.name: [run.path / VOCABULARY_FILE] for run in whole}
-            readable = self._readable(paths, "SELECT * FROM read_parquet({})", "its tokens have no text")
+            readable = self._readable(paths, select_texts, "its tokens have no text")
             self.connection.execute(vocabulary_relation(run for run in whole if readable[run.name]))
 
     def _read_parts(self, table: TableName, k: int) -> None:
@@ -104,21 +113,27 @@ class Catalog:
         try:
             self.connection.execute(parts_relation(table, paths, k))
         except duckdb.Error:
-            alone = f"{empty_relation(table, k)} UNION ALL BY NAME SELECT '' AS run, * FROM read_parquet({{}})"
-            paths = self._readable(paths, alone, "its rows are left out")
+            empty = empty_relation(table, k)
+            paths = self._readable(
+                paths,
+                lambda path: f"{empty} UNION ALL BY NAME {select_parts(table, '', [path])}",
+                "its rows are left out",
+            )
             self.connection.execute(parts_relation(table, paths, k))
         expected = column_types(table, k)
         if self._types_of(f"all_{table}") != {"run": "VARCHAR", **expected}:
             self.connection.execute(parts_relation(table, self._fitting(paths, expected), k))
 
-    def _readable(self, paths: Mapping[str, list[Path]], sql: str, otherwise: str) -> dict[str, list[Path]]:
-        """The files that can be asked by `sql`; a line of `problems` for each that is there and cannot."""
+    def _readable(
+        self, paths: Mapping[str, list[Path]], select: Callable[[Path], str], otherwise: str
+    ) -> dict[str, list[Path]]:
+        """The files that a SELECT can open; a line of `problems` for each that is there and cannot be opened."""
         readable: dict[str, list[Path]] = {}
         for run, candidates in paths.items():
             readable[run] = []
             for path in candidates:
                 try:
-                    self.connection.execute(f"FROM ({sql.format(quote(str(path)))}) LIMIT 0")
+                    self.connection.execute(f"FROM ({select(path)}) LIMIT 0")
                     readable[run].append(path)
                 except duckdb.Error as error:
                     if path.exists():

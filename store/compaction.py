@@ -152,7 +152,12 @@ def _merge(run_dir: Path, parts: Sequence[Part]) -> int:
         "replaces": [str(part.path.relative_to(run_dir)) for part in parts],
         "merged": now(),
     }
-    _append(run_dir / MANIFEST_FOLDER / MERGES_FILE, line)
+    try:
+        _append(run_dir / MANIFEST_FOLDER / MERGES_FILE, line)
+    except OSError:
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()  # nobody has been told of it
+        raise
     return size
 
 

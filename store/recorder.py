@@ -271,9 +271,12 @@ class Recorder:
             for table, pieces in waiting.items():
                 if pieces and (data := pa.concat_tables(pieces)).num_rows:
                     entries.append(self._write_file(table, data))
-        finally:  # where one could not be written, those before it are still worth having
             if entries:
                 self._manifest.lines(entries)
+        except BaseException:
+            for entry in entries:
+                (self.run_dir / entry["path"]).unlink(missing_ok=True)
+            raise
 
     def _write_file(self, table: TableName, data: pa.Table) -> dict[str, Any]:
         """Write a file; returns its entry for the manifest."""

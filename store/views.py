@@ -86,13 +86,15 @@ def parts_relation(table: TableName, paths: Mapping[str, Sequence[Path]], k: int
 
 def vocabulary_relation(runs: Iterable[Run]) -> str:
     """SQL that makes the view `vocabulary`."""
-    parts = [
-        f"SELECT {quote(run.name)} AS run, token_id, text FROM read_parquet({quote(str(run.path / VOCABULARY_FILE))})"
-        for run in runs
-        if (run.path / VOCABULARY_FILE).exists()
-    ]
+    paths = [(run.name, run.path / VOCABULARY_FILE) for run in runs]
+    parts = [f"SELECT {quote(name)} AS run, * FROM ({select_texts(path)})" for name, path in paths if path.exists()]
     empty = "SELECT NULL::VARCHAR AS run, NULL::INTEGER AS token_id, NULL::VARCHAR AS text WHERE false"
     return "CREATE OR REPLACE VIEW vocabulary AS " + " UNION ALL ".join([*parts, empty])
+
+
+def select_texts(path: Path) -> str:
+    """A SELECT of the tokens and their texts in a run's vocabulary."""
+    return f"SELECT token_id::INTEGER AS token_id, text::VARCHAR AS text FROM read_parquet({quote(str(path))})"
 
 
 def quote(text: str) -> str:
