@@ -14,6 +14,7 @@ _ROWS = 1000
 _SECONDS = 15.0
 _FIRST = "SELECT run, step, k, lambda_k\nFROM lambda_k\nWHERE verdict = 'all' AND k <= 3\nORDER BY run, step, k"
 _OWN = "your own"
+_STYLE = "<style>textarea { font: 0.85rem 'Source Code Pro', monospace !important; }</style>"
 
 
 def show() -> None:
@@ -23,6 +24,7 @@ def show() -> None:
         "One SELECT over every run of the folder. It can read the runs and nothing else: no files, no network, no "
         f"settings; at most {_SECONDS:.0f} seconds and {_ROWS} rows.",
     )
+    st.html(_STYLE)
     state = st.session_state
     state.setdefault("sql", _FIRST)
     queries = named_queries()
@@ -34,7 +36,7 @@ def show() -> None:
         on_change=lambda: state.update(sql=_FIRST if state.sql_from == _OWN else queries[state.sql_from].sql),
     )
     with st.form("console", border=False):
-        st.text_area("SQL", key="sql", height=260)
+        st.text_area("SQL", key="sql", height=220)
         asked = st.form_submit_button("Ask", type="primary")
     st.caption(f"Views: {', '.join(f'`{view}`' for view in VIEWS)}. Their columns are in docs/schema.md.")
     if asked:
