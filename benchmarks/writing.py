@@ -133,9 +133,9 @@ def trackers(folder: Path, few: pd.DataFrame, sizes: dict[str, float], rounds: i
     return found
 
 
-def waits(folder: Path, puts: int = 200) -> tuple[float, float]:
-    """Median wall seconds of `put()` and of writing the same batch in place, 16 responses of 512 tokens."""
-    batch = token_batch(16, 512)
+def waits(folder: Path, width: int, puts: int = 60) -> tuple[float, float]:
+    """Median wall seconds of `put()` and of writing the same batch in place, 16 responses of `width` tokens."""
+    batch = token_batch(16, width)
     create_or_resume(folder / "run", {}, resume=False)
     took, inline = [], []
     with Recorder(folder / "run", k=K, attempt=1, queue_depth=2 * puts) as recorder:
@@ -143,6 +143,7 @@ def waits(folder: Path, puts: int = 200) -> tuple[float, float]:
             began = time.perf_counter()
             recorder.put(batch)
             took.append(time.perf_counter() - began)
+            recorder.end_step(number + 1)
             began = time.perf_counter()
             path = folder / "inline" / f"{number}.parquet"
             write_part(path, "tokens", token_table(batch, k=K, attempt=1, worker=0))
@@ -164,10 +165,12 @@ def report(pages: Pages, rounds: int) -> None:
             table.append([name, f"{rate / 1e3:,.0f}", slower, f"{sizes[name]:.1f}", f"{sizes[name] / sizes[OURS]:.1f}"])
         heads = ["", "rows a CPU-ms", "× the time of simko", "bytes a row", "× the bytes"]
         pages.table(f"Writing token rows, K = {K}", heads, table)
-        put, inline = waits(Path(folder))
-        row = ["`put()`", f"{1e3 * put:.3f} ms", f"{inline / put:.0f}"]
-        heads = ["", "wall time", "times faster than writing in place"]
-        pages.table("What the training thread waits for, 8192 tokens", heads, [row])
+        table = []
+        for width in (512, 3072):
+            put, inline = waits(Path(folder) / str(width), width)
+            table.append([f"16 responses of {width} tokens", f"{1e3 * put:.3f} ms", f"{inline / put:.0f}"])
+        heads = ["", "`put()`, wall time", "times faster than writing in place"]
+        pages.table("What the training thread waits for", heads, table)
 
 
 def main() -> None:

@@ -13,31 +13,22 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from tqdm import tqdm
 
 from ..store.demonstration import demonstration_steps
-from ..store.errors import RunExists, SimkoError
+from ..store.errors import RunExists
 from ..store.large_demonstration import CANDIDATES, large_run_steps
 from ..store.next_commands import next_commands
 from ..store.run import check_name, claim_folder
+from .options import OptionWrong, Parser
 
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 _SMALL_K = 17
 
 
-class DemoOption(SimkoError):
-    """An option of `simko demo` is wrong."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise DemoOption(f"{message}; see `simko demo --help`")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="simko demo", description="Write runs to look at, without a model.", allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser(prog="simko demo", description="Write runs to look at, without a model.")
     parser.add_argument("--tokens", type=_count, metavar="N", help="one run of so many token rows: 200k, 50M")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="where (default: runs)")
     parser.add_argument("--name", default="demo", help="the run's name, or how both names begin (default: demo)")
@@ -59,20 +50,20 @@ def demo_main(argv: list[str]) -> int:
     """Run the sub-command; returns the exit code.
 
     Raises:
-        DemoOption: an option is wrong, or a run of that name is there.
+        OptionWrong: an option is wrong, or a run of that name is there.
         RunUnwritable: the folder cannot be written.
     """
     options = _parser().parse_args(argv)
     limit = CANDIDATES if options.tokens else _SMALL_K
     if options.probe_k > limit:
-        raise DemoOption(f"--probe_k {options.probe_k}: the demonstration has {limit} candidates a token")
+        raise OptionWrong(f"--probe_k {options.probe_k}: the demonstration has {limit} candidates a token")
     check_name(options.name)
     names = {method: f"{options.name}-{method}" for method in ("grpo", "simko")}
     for name in [options.name] if options.tokens else names.values():
         try:
             claim_folder(options.runs / name, resume=False)
         except RunExists as error:
-            raise DemoOption(f"{options.runs / name} already holds a run; give another --name") from error
+            raise OptionWrong(f"{options.runs / name} already holds a run; give another --name") from error
     if options.tokens:
         steps = options.steps or 200
         shared = {"tokens": options.tokens, "steps": steps, "k": options.probe_k, "seed": options.seed}

@@ -7,24 +7,13 @@ simko doctor runs [--deep]         what is whole and what was lost; exit code 1 
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import NoReturn
 
 from ..store.checkup import Checkup, check
 from ..store.compaction import compact
-from ..store.errors import SimkoError
 from ..store.garbage import GRACE_SECONDS, collect, garbage
 from .answers import printable
-
-
-class KeepingOption(SimkoError):
-    """An option is wrong."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise KeepingOption(f"{message}; see `{self.prog} --help`")
+from .options import Parser
 
 
 def compact_main(argv: list[str]) -> int:
@@ -33,7 +22,7 @@ def compact_main(argv: list[str]) -> int:
     Raises:
         SimkoError: an option is wrong, or the run cannot be compacted.
     """
-    parser = _Parser(prog="simko compact", description="Merge the small files of a run.", allow_abbrev=False)
+    parser = Parser(prog="simko compact", description="Merge the small files of a run.")
     parser.add_argument("run", type=Path, help="the run's folder")
     options = parser.parse_args(argv)
     done = compact(options.run)
@@ -56,7 +45,7 @@ def gc_main(argv: list[str]) -> int:
     Raises:
         SimkoError: an option is wrong, or there is no such run.
     """
-    parser = _Parser(prog="simko gc", description="Show or remove files of a run nobody needs.", allow_abbrev=False)
+    parser = Parser(prog="simko gc", description="Show or remove files of a run nobody needs.")
     parser.add_argument("run", type=Path, help="the run's folder")
     parser.add_argument("--delete", action="store_true", help="remove them")
     options = parser.parse_args(argv)
@@ -74,7 +63,7 @@ def doctor_main(argv: list[str]) -> int:
     Raises:
         SimkoError: an option is wrong, or the folder does not exist.
     """
-    parser = _Parser(prog="simko doctor", description="What is whole and what was lost.", allow_abbrev=False)
+    parser = Parser(prog="simko doctor", description="What is whole and what was lost.")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="a run or a folder of runs")
     parser.add_argument("--deep", action="store_true", help="read every row as well")
     options = parser.parse_args(argv)

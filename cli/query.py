@@ -10,7 +10,6 @@ stderr; a mistake is one line on stderr and exit code 2.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import difflib
 import io
@@ -22,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -33,6 +32,7 @@ from ..store.named_queries import named_queries, named_query
 from ..store.sampled import reads_token_rows, sampled_runs
 from ..store.views import VIEWS
 from .answers import BINARY, FORMATS, printable, table, write, write_stream
+from .options import Parser
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+|[a-z]+")
 _BATCH = 100_000
@@ -43,13 +43,8 @@ class _Unreadable(QueryFailed):
     """A file of a run cannot be read."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise QueryFailed(f"{message}; see `simko query --help`")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="simko query", description="Ask the logs of one run or a folder of runs.", allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser(prog="simko query", description="Ask the logs of one run or a folder of runs.")
     about = "a query's name, one SELECT over the views ({}), a .sql file, or - for standard input"
     parser.add_argument("sql", nargs="?", help=about.format(", ".join(VIEWS)))
     parser.add_argument(
@@ -75,7 +70,7 @@ def query_main(argv: list[str]) -> int:
     """Run the sub-command; returns the exit code.
 
     Raises:
-        QueryFailed: an option or the SQL is wrong.
+        OptionWrong, QueryFailed: an option or the SQL is wrong.
         RunNotFound: a folder does not exist.
     """
     options = _parser().parse_args(argv)

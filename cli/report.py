@@ -6,22 +6,15 @@ simko report runs/my-run --png figures      and every figure as a PNG in `figure
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
-from ..store.errors import SimkoError
 from ..store.study import is_study, open_study
+from .options import Parser
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise SimkoError(f"{message}; see `simko report --help`")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="simko report", description="Write a study, a run or a folder of runs as one HTML file.")
+def _parser() -> Parser:
+    parser = Parser(prog="simko report", description="Write a study, a run or a folder of runs as one HTML file.")
     parser.add_argument("folder", type=Path, help="a study's folder, a run's, or one that holds runs")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: FOLDER/report.html)")
     parser.add_argument("--png", type=Path, metavar="DIR", help="also write every figure as a PNG (needs simko[png])")

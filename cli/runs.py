@@ -10,12 +10,11 @@ is no run; a run with damaged files is shown as far as it goes, with the damage 
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -26,12 +25,13 @@ from rich.text import Text
 
 from ..store.catalog import Catalog
 from ..store.comparison import Figure, differing, incomparable, pass_at_k_figures, step_figures
-from ..store.errors import RunNotFound, SimkoError
+from ..store.errors import RunNotFound
 from ..store.incomplete import incomplete_steps
 from ..store.loaded_runs import Run
 from ..store.named_queries import named_query
 from ..trainers.summary import cost_line, legend, summary
 from .answers import printable
+from .options import Parser
 
 _SAME_EVERYWHERE = ("task", "model", "method")
 _ROLLOUT_STEPS = """
@@ -41,22 +41,13 @@ SELECT min(gap) FROM (
 """
 
 
-class RunsOption(SimkoError):
-    """An option is wrong."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RunsOption(f"{message}; see `{self.prog} --help`")
-
-
 def ls_main(argv: list[str]) -> int:
     """Run `simko ls`; returns the exit code.
 
     Raises:
         SimkoError: an option is wrong, or a folder does not exist.
     """
-    parser = _Parser(prog="simko ls", description="Every run as it stands.", allow_abbrev=False)
+    parser = Parser(prog="simko ls", description="Every run as it stands.")
     parser.add_argument("folder", nargs="*", default=["runs"], help="a run or a folder of runs (default: runs)")
     catalog = _opened(parser.parse_args(argv).folder)
     found = catalog.connection.execute(named_query("overview").sql).df()
@@ -88,7 +79,7 @@ def show_main(argv: list[str]) -> int:
     Raises:
         SimkoError: an option is wrong, or the folder is no run.
     """
-    parser = _Parser(prog="simko show", description="One run at a glance.", allow_abbrev=False)
+    parser = Parser(prog="simko show", description="One run at a glance.")
     parser.add_argument("run", type=Path, help="the run's folder")
     folder = parser.parse_args(argv).run
     catalog, run = _one(folder)
@@ -121,7 +112,7 @@ def diff_main(argv: list[str]) -> int:
     Raises:
         SimkoError: an option is wrong, or a folder is no run.
     """
-    parser = _Parser(prog="simko diff", description="Two runs beside each other.", allow_abbrev=False)
+    parser = Parser(prog="simko diff", description="Two runs beside each other.")
     parser.add_argument("first", type=Path, help="a run's folder")
     parser.add_argument("second", type=Path, help="another run's folder; changes are second minus first")
     options = parser.parse_args(argv)

@@ -11,15 +11,15 @@ others and makes the exit code 1; Ctrl-C leaves readable runs and exit code 130.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ..trainers.options import OptionError
 from ..trainers.study.specification import load, shipped
+from .options import Parser
 from .train import main as train
 
 if TYPE_CHECKING:
@@ -28,15 +28,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise OptionError(f"{message}; see `simko study --help`")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="simko study", description="Run a study: methods x seeds x base policies.", allow_abbrev=False
-    )
+def _parser() -> Parser:
+    parser = Parser(prog="simko study", description="Run a study: methods x seeds x base policies.", allow_abbrev=False)
     parser.add_argument("study", nargs="?", help="a shipped study's name (--list) or a YAML file's path")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="the study's folder (default: runs/<study>)")
     parser.add_argument("--workers", type=int, metavar="N", help="runs at a time, one thread each (default: CPU cores)")
