@@ -29,7 +29,7 @@ INTERRUPTED = 130
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="simko study", description="Run a study: methods x seeds x base policies.", allow_abbrev=False)
+    parser = Parser(prog="simko study", description="Run a study: methods x seeds x base policies.")
     parser.add_argument("study", nargs="?", help="a shipped study's name (--list) or a YAML file's path")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="the study's folder (default: runs/<study>)")
     parser.add_argument("--workers", type=int, metavar="N", help="runs at a time, one thread each (default: CPU cores)")
