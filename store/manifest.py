@@ -19,6 +19,8 @@ from .run import MANIFEST_FOLDER
 from .schema import TABLES
 
 _PART_NAME = re.compile(r"part-(\d+)-\d+-\d+\.parquet")
+_NAMED_WITHIN_SECONDS = 60.0
+"""A merged file gets its line this soon, or the compactor was killed in between."""
 _Stamp = tuple[int, int, int]
 """Inode, size and time of change of a file."""
 _LOOK_AGAIN_SECONDS = 30.0
@@ -174,13 +176,26 @@ def _strays(run_dir: Path, named: set[Path], newest: int) -> list[str]:
 
 
 def stray_parts(folder: Path, named: set[Path], newest: int) -> list[Path]:
-    """Parquet files of a table's folder that no manifest names, but for those of attempts after the `newest`."""
+    """Parquet files of a table's folder that no manifest names.
+
+    Not those of attempts after the `newest`, nor merged ones made just now, which are named in a moment.
+    """
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".parquet"))
     except OSError:
         return []
     unnamed = [folder / name for name in names if folder / name not in named]
-    return [p for p in unnamed if not ((match := _PART_NAME.fullmatch(p.name)) and int(match[1]) > newest)]
+    old = [p for p in unnamed if not ((match := _PART_NAME.fullmatch(p.name)) and int(match[1]) > newest)]
+    return [p for p in old if not (p.name.startswith("merged-") and _age(p) < _NAMED_WITHIN_SECONDS)]
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written; none where it is gone, endless where its time lies ahead."""
+    try:
+        age = time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
+    return age if age >= 0 else float("inf")
 
 
 def _attempt(writers: list[ManifestFile], logged: bool) -> Attempt:

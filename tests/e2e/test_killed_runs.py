@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ import pandas as pd
 import pytest
 import simko.store
 from commands import SHORT, command
+from simko.store.checkup import check
 
 DYING = Path(__file__).parent / "killed_training.py"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -161,3 +164,35 @@ def test_four_ranks_killed_twice_then_rewound_log_every_step_once(tmp_path):
     last = query(run, "SELECT world_size, count(*), bool_and(complete) FROM steps WHERE step > 16 GROUP BY 1")
     assert last == [(2, 4, True)]
     assert np.isfinite(query(run, "SELECT avg(lambda_k) FROM lambda_k WHERE k = 1")[0][0])
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_until_it_is_done_is_the_run_that_was_not_killed(tmp_path):
+    """Killed anywhere: while it starts, samples, trains, saves, logs, evaluates or rewinds."""
+    options = ["--probe", "--max_steps", "40", "--save_steps", "4", "--pass_at_k_steps", "20"]
+    reference = command("train", *options, "--run_name", "reference", cwd=tmp_path)
+    assert reference.returncode == 0, reference.stderr[-3000:]
+    run, chance, kills = tmp_path / "runs" / "killed", random.Random(0), 0
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    while True:
+        arguments = ["--resume", str(run)] if run.exists() else [*options, "--run_name", "killed"]
+        training = subprocess.Popen(
+            [sys.executable, "-m", "simko.cli.train", *arguments],
+            cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        before = len(list((run / "manifest").glob("0*.jsonl")))
+        try:
+            while training.poll() is None and len(list((run / "manifest").glob("0*.jsonl"))) == before:
+                time.sleep(0.01)  # loading: nothing of the run is open yet
+            training.wait(timeout=chance.uniform(0, 4) if kills < 25 else 600)
+            break
+        except subprocess.TimeoutExpired:
+            training.kill()
+            training.communicate()
+            kills += 1
+            ((checkup,), _) = check(run, deep=True)
+            known = ("named in no manifest", "torn and left out")
+            assert not [line for line in checkup.findings if not any(words in line for words in known)]
+    assert training.returncode == 0, training.communicate()[1][-3000:]
+    print(f"{kills} kills, {query(run, 'SELECT attempts FROM runs')[0][0]} attempts")
+    assert_same_rows(run, tmp_path / "runs" / "reference")
