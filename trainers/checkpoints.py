@@ -10,6 +10,7 @@ steps that will be made again: left in place, the next resume would take them fo
 from __future__ import annotations
 
 import json
+import math
 import re
 import zipfile
 from pathlib import Path
@@ -108,6 +109,22 @@ def checkpoint_to_resume(given: str) -> tuple[Path, list[str]]:
     whole = [path.name for path in checkpoints(run_dir) if damage(path) is None]
     there = f"there are {', '.join(whole)}" if whole else "there is no whole one"
     raise OptionError(f"--resume {given}: cannot continue from this checkpoint ({torn}); {there}")
+
+
+def has_every_step(checkpoint: Path, max_steps: int, epochs: float) -> bool:
+    """Whether a whole checkpoint is the last of a run.
+
+    Args:
+        checkpoint: its folder.
+        max_steps: optimizer steps asked for; 0 or less where `epochs` says how many.
+        epochs: passes over the data asked for.
+    """
+    if max_steps <= 0:
+        state = json.loads((checkpoint / STATE_FILE).read_bytes())
+        if state.get("num_train_epochs") != math.ceil(epochs):
+            return False
+        max_steps = int(state.get("max_steps") or 0)
+    return 0 < max_steps <= step_of(checkpoint)
 
 
 def set_aside_newer(checkpoint: Path) -> list[Path]:

@@ -26,7 +26,7 @@ from ..store.errors import SimkoError
 from ..store.logged_rows import LoggedRows
 from ..store.run import claim_folder
 from .callbacks import PassAtK
-from .checkpoints import checkpoint_to_resume, newest_whole, set_aside_newer, step_of
+from .checkpoints import checkpoint_to_resume, has_every_step, newest_whole, set_aside_newer, step_of
 from .dynamic_sampling import check_groups
 from .engine import RankedGRPOTrainer
 from .errors import RankLost
@@ -129,6 +129,17 @@ def _checkpoint(run: RunArguments, config: SimkoConfig) -> Path | None:
     return checkpoint
 
 
+def _go_on(trainer: RankedGRPOTrainer, progress: Progress, checkpoint: Path) -> None:
+    """Train from a checkpoint; the last one of a run has nothing to add, where the trainer would make one step more."""
+    _rewind(trainer, progress, checkpoint)
+    if not has_every_step(checkpoint, trainer.args.max_steps, trainer.args.num_train_epochs):
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+        return
+    progress.say(f"all {step_of(checkpoint)} steps are done; a larger --max_steps goes on from here")
+    trainer._load_from_checkpoint(str(checkpoint))
+    trainer.state.global_step = step_of(checkpoint)
+
+
 def _rewind(trainer: RankedGRPOTrainer, progress: Progress, checkpoint: Path) -> None:
     """Take what lies beyond the checkpoint out of the way, once every process has chosen it."""
     trainer.accelerator.wait_for_everyone()
@@ -227,9 +238,10 @@ def _run(
     handler = signal.getsignal(signal.SIGTERM)
     try:
         with _interrupted_by_sigterm():
-            if checkpoint is not None:
-                _rewind(trainer, progress, checkpoint)
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            if checkpoint is None:
+                trainer.train()
+            else:
+                _go_on(trainer, progress, checkpoint)
             trainer.save_model(str(run_dir / "model"))
         status = "finished"
     except KeyboardInterrupt:

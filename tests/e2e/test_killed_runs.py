@@ -19,6 +19,7 @@ import pytest
 import simko.store
 from commands import SHORT, command
 from simko.store.checkup import check
+from simko.trainers.checkpoints import newest_whole
 
 DYING = Path(__file__).parent / "killed_training.py"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -78,6 +79,10 @@ def test_a_killed_run_resumed_is_the_run_that_was_not_killed(trained, tmp_path):
         (step, 1 + (step > 4)) for step in range(1, 9)
     ]
     assert query(run, "SELECT count(DISTINCT attempt) FROM all_tokens WHERE step IN (5, 6)") == [(2,)]
+    again = command("train", "--resume", "runs/cut", cwd=tmp_path)
+    assert again.returncode == 0 and "all 8 steps are done" in again.stderr + again.stdout, again.stderr[-3000:]
+    assert query(run, "SELECT status, last_step, attempts FROM runs") == [("finished", 8, 3)]
+    assert_same_rows(run, reference)
     # The losses too: what training said at step 8 is what it said then
     said = [re.search(r"step 8/8 .*?  (?=[\d.]+ steps/s)", output)[0] for output in (done.stdout, trained[1].stdout)]
     assert said[0] == said[1]
@@ -175,6 +180,8 @@ def test_a_run_killed_at_random_moments_until_it_is_done_is_the_run_that_was_not
     run, chance, kills = tmp_path / "runs" / "killed", random.Random(0), 0
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     while True:
+        if run.exists() and newest_whole(run)[0] is None:
+            shutil.rmtree(run)  # nothing to go on from, as the command says
         arguments = ["--resume", str(run)] if run.exists() else [*options, "--run_name", "killed"]
         training = subprocess.Popen(
             [sys.executable, "-m", "simko.cli.train", *arguments],
@@ -184,8 +191,9 @@ def test_a_run_killed_at_random_moments_until_it_is_done_is_the_run_that_was_not
         try:
             while training.poll() is None and len(list((run / "manifest").glob("0*.jsonl"))) == before:
                 time.sleep(0.01)  # loading: nothing of the run is open yet
-            training.wait(timeout=chance.uniform(0, 4) if kills < 25 else 600)
-            break
+            training.wait(timeout=chance.uniform(0, 1.5) if kills < 12 else 600)
+            if kills >= 12:
+                break
         except subprocess.TimeoutExpired:
             training.kill()
             training.communicate()
