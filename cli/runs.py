@@ -148,7 +148,9 @@ def _figures(figures: Sequence[Figure], names: Sequence[str]) -> Table:
 
 
 def _opened(folders: Sequence[str | Path]) -> Catalog:
+    """The runs that can be read; what is left out is said."""
     catalog = Catalog(folders)
+    catalog.leave_out_damaged_sums()
     for problem in catalog.problems:
         print(f"warning: {printable(problem)}", file=sys.stderr)
     return catalog

@@ -29,6 +29,7 @@ def run_report(folder: Path) -> Report:
         ReportFailed: it holds no run that has logged anything.
     """
     catalog = Catalog(folder)
+    catalog.leave_out_damaged_sums()
     connection = catalog.connection
     runs = connection.execute(_RUNS).df()
     runs = runs[runs["n_tokens"] > 0]

@@ -137,6 +137,7 @@ def open_study(folder: str | Path) -> Study:
 
 def _held(catalog: Catalog) -> Catalog:
     """The catalog with its small tables in memory: every table and figure of a study asks them again."""
+    catalog.leave_out_damaged_sums()
     for table in ("rollups", "evals"):
         catalog.connection.execute(f"CREATE TABLE held_{table} AS FROM all_{table}")
         catalog.connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS FROM held_{table}")

@@ -11,6 +11,7 @@ import simko.store
 from simko.cli.simko import main
 from simko.store.comparison import differing, incomparable, pass_at_k_figures, step_figures
 from simko.store.demonstration import write_demonstration_run
+from simko.store.manifest import read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,17 @@ def test_runs_without_a_common_step_are_not_compared(runs, tmp_path, capsys):
 def test_what_is_no_run_is_a_line(arguments, runs, capsys):
     code, _, err = told(capsys, *(argument.format(runs=runs) for argument in arguments))
     assert code == 2 and err.count("\n") == 1 and "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["ls {0}", "show {0}/hurt", "diff {0}/hurt {0}/hurt"])
+def test_a_damaged_page_is_named_and_the_rest_shown(command, runs, tmp_path, capsys):
+    shutil.copytree(runs / "grpo-one", tmp_path / "hurt")
+    part = next(part.path for part in read_manifest(tmp_path / "hurt").parts if part.table == "rollups")
+    content = bytearray(part.read_bytes())
+    content[50:400] = bytes(350)
+    part.write_bytes(content)
+    code, out, err = told(capsys, *command.format(tmp_path).split())
+    assert code == 0 and part.name in err and "left out" in err and out
 
 
 def test_differing_tells_an_option_once():

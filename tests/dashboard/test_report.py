@@ -12,6 +12,7 @@ from commands import command
 from simko.dashboard.report import Block, Report, run_report, study_report, to_html, write_images
 from simko.dashboard.report.document import ReportFailed
 from simko.store.demonstration import write_demonstration_run
+from simko.store.manifest import read_manifest
 from simko.store.study import open_study
 from synthetic import Made, write_study
 
@@ -110,3 +111,15 @@ def test_images_that_cannot_be_written_say_so(tmp_path):
     figure = go.Figure().update_layout(height=200)
     with pytest.raises(ReportFailed, match="taken"):
         write_images(Report("t", "", [Block("f", figure=figure)]), tmp_path / "taken")
+
+
+def test_a_damaged_page_is_named_in_the_report(tmp_path):
+    for name in ("hurt", "whole"):
+        write_demonstration_run(tmp_path, name=name, steps=6, responses=8)
+    part = next(part.path for part in read_manifest(tmp_path / "hurt").parts if part.table == "rollups")
+    content = bytearray(part.read_bytes())
+    content[50:400] = bytes(350)
+    part.write_bytes(content)
+    report = run_report(tmp_path)
+    assert part.name in report.subtitle and "left out" in report.subtitle
+    assert "whole" in to_html(report)

@@ -83,7 +83,7 @@ def test_any_batch_is_written_and_summed(data, k):
             assert n == expected["n_tokens"]
             np.testing.assert_allclose(value, expected["lambda_k"], rtol=1e-6)
         for view in VIEWS:
-            catalog.connection.execute(f"SELECT count(COLUMNS(*)) FROM {view}").fetchall()
+            catalog.connection.execute(f"SELECT max(hash(COLUMNS(*))) FROM {view}").fetchall()
 
 
 TYPES = {
@@ -126,7 +126,7 @@ def test_any_columns_in_a_file_are_survived(data, table, views, two_runs):
         for view in views[:4]:
             rows = f"SELECT count(*) FROM {view} WHERE run = 'good'"
             assert catalog.connection.execute(rows).fetchall() == alone.connection.execute(rows).fetchall()
-            catalog.connection.execute(f"SELECT count(COLUMNS(*)) FROM {view}").fetchall()
+            catalog.connection.execute(f"SELECT max(hash(COLUMNS(*))) FROM {view}").fetchall()
         mirror = Mirror(Path(folder))
         mirror.refresh()
         with mirror.snapshot() as cursor:
