@@ -11,6 +11,7 @@ Invariant: a file named here was complete under its name before its line was wri
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -77,8 +78,10 @@ def damage(part: Part) -> str | None:
             file.seek(max(0, size - 4))
             if size == part.bytes and file.read() == b"PAR1":
                 return None
+    except ValueError:
+        return f"{part.path}: no name of a file; its {part.rows} rows are left out"
     except OSError as error:
-        reason = "a link, which is not followed" if part.path.is_symlink() else error.strerror
+        reason = "a link, which is not followed" if error.errno == errno.ELOOP else error.strerror
         return f"{part.path}: {reason}; its {part.rows} rows are left out"
     return f"{part.path}: torn ({size} bytes of {part.bytes}); its {part.rows} rows are left out"
 

@@ -199,3 +199,12 @@ def test_manifest_bytes_never_break_a_reader(data, tmp_path_factory):
 
 
 KEYS = ("kind", "attempt", "rank", "table", "path", "steps", "rows", "bytes", "dropped", "status", "world_size")
+
+
+@pytest.mark.parametrize("name", ["tokens/" + "x" * 300, "tokens/\0", "tokens", "rollups/../tokens"])
+def test_names_that_no_file_can_have_are_told(runs, name):
+    manifest = runs / "bad" / "manifest" / "001-000.jsonl"
+    entry = {"kind": "file", "table": "tokens", "path": name, "steps": [1, 1], "rows": 1, "bytes": 1}
+    manifest.write_text(manifest.read_text() + json.dumps(entry) + "\n")
+    problems = Catalog(runs).problems
+    assert len(problems) == 1 and "left out" in problems[0]
