@@ -1,20 +1,20 @@
 # make demo   install and watch SimKO train on the built-in task
 # make test   install and run every check
-# make fire   run the tests that train for minutes
+# make stress   run the tests that train for minutes
 # make bench  measure heads, steps, writing and reading against named baselines (half an hour)
 
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test fire lint types bench
+.PHONY: demo test stress lint types bench
 demo: .venv/installed
 	$(BIN)/simko-train --probe
 
 test: lint types
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-fire: .venv/installed-dev
+stress: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow
 
 lint: .venv/installed-dev

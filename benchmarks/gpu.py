@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import torch
 from ranked_head import K, expanded, naive
-from simko.probes.backends import Backend
-from simko.probes.logit_transform import LogitTransform
-from simko.probes.ranked_head import add_ranked_head
-from simko.probes.statistics import ranked_statistics
+from simko.probes.head.ranked_head import add_ranked_head
+from simko.probes.statistics.backends import Backend
+from simko.probes.statistics.logit_transform import LogitTransform
+from simko.probes.statistics.ranked_statistics import ranked_statistics
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 

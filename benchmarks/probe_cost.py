@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from measure import Pages, interleaved, ratio
 from simko.probes.probe import Probe
-from simko.trainers.callbacks import PassAtK
-from simko.trainers.engine import RankedGRPOTrainer
-from simko.trainers.evaluation import evaluate
-from simko.trainers.loading import load_model
+from simko.trainers.engine.callbacks import PassAtKCallback
+from simko.trainers.engine.rewards import TaskReward
+from simko.trainers.engine.trainer import RankedGRPOTrainer
+from simko.trainers.evaluation.pass_at_k import evaluate
+from simko.trainers.models.loading import load_model
 from simko.trainers.objectives import SimKO
-from simko.trainers.parsing import parse
-from simko.trainers.rewards import TaskReward
+from simko.trainers.options.parsing import parse
 from simko.trainers.tasks import task_for
 from transformers import PrinterCallback
 from transformers.utils.logging import disable_progress_bar
@@ -57,7 +57,7 @@ def train_once(variant: str, steps: int, folder: Path, recorders: list[Any]) -> 
     if probe is not None:
         trainer.attach(probe, rescore=4 if "rescore" in variant else 0)
     if "pass_at_k" in variant:  # before the first step and after the last as well: twice in 40 steps
-        trainer.add_callback(PassAtK(lambda _: evaluate(trainer.model, tokenizer, task) and None, 40))
+        trainer.add_callback(PassAtKCallback(lambda _: evaluate(trainer.model, tokenizer, task) and None, 40))
     trainer.train()
     if probe is not None:
         probe.close()

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 from measure import Pages, Variants, interleaved, ratio
-from simko.probes.ranked_head import add_ranked_head
-from simko.probes.statistics import ranked_statistics
+from simko.probes.head.ranked_head import add_ranked_head
+from simko.probes.statistics.ranked_statistics import ranked_statistics
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 

@@ -28,7 +28,7 @@ from measure import Pages, interleaved, ratio
 from rich.console import Console
 from simko.cli.demo import _count
 from simko.dashboard.mirror import Mirror
-from simko.store.large_demonstration import large_run_steps, write_large_run
+from simko.store.demo.large_run import large_run_steps, write_large_run
 
 RANKS = [f"logp_{k}" for k in range(1, 6)]
 MEANS = ", ".join(f"avg({name}) AS {name}" for name in RANKS)
@@ -93,13 +93,13 @@ def first_answers(folder: Path, rounds: int) -> list[list[str]]:
     """Rows of a table: reader, wall seconds, most memory."""
     rows = []
     for reader, name in (("dashboard", "dashboard: mirror and Λ(1..5)"), ("query", "`simko.store.open` and Λ(1..5)")):
-        found = []
+        result = []
         for _ in range(rounds):
             command = [sys.executable, "-c", _FIRST_ANSWER, reader, str(folder), LAMBDA]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found.append(json.loads(done.stdout))
-        seconds = sorted(each[0] for each in found)
-        rows.append([name, f"{seconds[len(seconds) // 2]:.2f} s", f"{max(each[1] for each in found):.0f} MB"])
+            result.append(json.loads(done.stdout))
+        seconds = sorted(each[0] for each in result)
+        rows.append([name, f"{seconds[len(seconds) // 2]:.2f} s", f"{max(each[1] for each in result):.0f} MB"])
     return rows
 
 

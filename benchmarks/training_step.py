@@ -48,7 +48,7 @@ def train(variant: str, steps: int) -> dict[str, float]:
     import torch
     from datasets import Dataset
     from simko.probes.probe import Probe
-    from simko.trainers.engine import RankedGRPOTrainer
+    from simko.trainers.engine.trainer import RankedGRPOTrainer
     from simko.trainers.objectives import SimKO
     from transformers import LlamaConfig, LlamaForCausalLM
     from trl import GRPOConfig, GRPOTrainer
@@ -117,20 +117,20 @@ def _timed(trainer: Any, name: str) -> list[float]:
 def report(pages: Pages, rounds: int, steps: int) -> None:
     measured: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
     for _ in range(rounds):
-        for variant, found in measured.items():
+        for variant, result in measured.items():
             done = subprocess.run(
                 [sys.executable, __file__, "--variant", variant, "--steps", str(steps)],
                 stdout=subprocess.PIPE,
                 text=True,
                 check=True,
             )
-            found.append(json.loads(done.stdout.splitlines()[-1]))
+            result.append(json.loads(done.stdout.splitlines()[-1]))
     table = []
-    for variant, found in measured.items():
-        row = [variant, f"{sum(each['step'] for each in found) / rounds:.1f} s"]
+    for variant, result in measured.items():
+        row = [variant, f"{sum(each['step'] for each in result) / rounds:.1f} s"]
         figures = ("step", "scoring and backward", "peak MB")
         row += [
-            ratio([each[figure] for each in found], [each[figure] for each in measured[STOCK]]) for figure in figures
+            ratio([each[figure] for each in result], [each[figure] for each in measured[STOCK]]) for figure in figures
         ]
         table.append(row)
     heads = ["", "a step", "× the step", "× scoring and backward", "× peak memory"]

@@ -27,8 +27,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from measure import Pages, interleaved, ratio
 from simko.store import Recorder, TokenBatch
-from simko.store.parquet import token_table, write_part
-from simko.store.run import create_or_resume
+from simko.store.layout.run import create_or_resume
+from simko.store.writing.parquet import token_table, write_part
 
 K = 5
 RESPONSES, WIDTH = 512, 256
@@ -89,13 +89,13 @@ def writers(folder: Path, sizes: dict[str, float], rounds: int) -> Writers:
             file.writelines(json.dumps(row) + "\n" for row in some.to_pylist())
         sizes[JSONL] = bytes_in(folder / "rows.jsonl") / some.num_rows
 
-    found = {OURS: ours, DEFAULTS: defaults, PANDAS: pandas, JSONL: jsonl}
-    return found | trackers(folder, some.to_pandas(), sizes, rounds)
+    result = {OURS: ours, DEFAULTS: defaults, PANDAS: pandas, JSONL: jsonl}
+    return result | trackers(folder, some.to_pandas(), sizes, rounds)
 
 
 def trackers(folder: Path, few: pd.DataFrame, sizes: dict[str, float], rounds: int) -> Writers:
     """The trackers that are installed; their runs are begun before any clock runs."""
-    found: Writers = {}
+    result: Writers = {}
     if importlib.util.find_spec("wandb"):
         import wandb
 
@@ -112,7 +112,7 @@ def trackers(folder: Path, few: pd.DataFrame, sizes: dict[str, float], rounds: i
             run.finish()
             sizes[WANDB] = bytes_in(where) / len(few)
 
-        found[WANDB] = log_wandb
+        result[WANDB] = log_wandb
     if importlib.util.find_spec("trackio"):
         os.environ["TRACKIO_DIR"] = str(folder / "trackio")  # read when it is imported, which may have happened
         import trackio
@@ -129,8 +129,8 @@ def trackers(folder: Path, few: pd.DataFrame, sizes: dict[str, float], rounds: i
                 run.finish()
             sizes[TRACKIO] = (bytes_in(home) - before) / len(few)
 
-        found[TRACKIO] = log_trackio
-    return found
+        result[TRACKIO] = log_trackio
+    return result
 
 
 def waits(folder: Path, width: int, puts: int = 60) -> tuple[float, float]:

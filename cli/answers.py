@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from ..store.errors import QueryFailed
+from ..store.errors import UsageError
 
 FORMATS = ("table", "csv", "json", "parquet", "arrow")
 BINARY = ("parquet", "arrow")
@@ -30,7 +30,7 @@ def write(answer: pa.RecordBatchReader, form: str, output: Path | None) -> None:
     """Write an answer to stdout or, whole or not at all, to a file.
 
     Raises:
-        QueryFailed: the file cannot be written.
+        UsageError: the file cannot be written.
     """
     if output is None:
         stream: IO[Any] = sys.stdout.buffer if form in BINARY else sys.stdout
@@ -46,7 +46,7 @@ def write(answer: pa.RecordBatchReader, form: str, output: Path | None) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            raise QueryFailed(f"cannot write {output}: {error.strerror or error}") from error
+            raise UsageError(f"cannot write {output}: {error.strerror or error}") from error
         raise
 
 
@@ -111,15 +111,15 @@ def table(answer: pa.RecordBatchReader) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    found = Table()
+    result = Table()
     for field in answer.schema:
         numeric = str(field.type).startswith(("int", "uint", "float", "double", "decimal"))
-        found.add_column(Text(printable(field.name)), justify="right" if numeric else "left", no_wrap=numeric)
+        result.add_column(Text(printable(field.name)), justify="right" if numeric else "left", no_wrap=numeric)
     rows = (row for batch in answer for row in zip(*(column.to_pylist() for column in batch.columns), strict=True))
     for row in islice(rows, TABLE_ROWS):
-        found.add_row(*(Text(cell(value)) for value in row))
+        result.add_row(*(Text(cell(value)) for value in row))
     cut = next(rows, None) is not None
-    return Group(found, f"the first {TABLE_ROWS} rows; --format csv gives all") if cut else found
+    return Group(result, f"the first {TABLE_ROWS} rows; --format csv gives all") if cut else result
 
 
 def cell(value: Any) -> str:

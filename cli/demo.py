@@ -3,8 +3,8 @@
     simko demo                              runs/demo-grpo and runs/demo-simko, a few seconds
     simko demo --tokens 50M                 runs/demo with fifty million token rows
 
-The figures are those of a made-up policy that is true to itself (`store/demonstration.py`,
-`store/large_demonstration.py`): every page and query has something to show. A mistake is one line, exit code 2.
+The figures are those of a made-up policy that is true to itself (`store/demo/small_run.py`,
+`store/demo/large_run.py`): every page and query has something to show. A mistake is one line, exit code 2.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..store.demonstration import demonstration_steps
-from ..store.errors import RunExists
-from ..store.large_demonstration import CANDIDATES, large_run_steps
-from ..store.next_commands import next_commands
-from ..store.run import check_name, claim_folder
-from .options import OptionWrong, Parser
+from ..store.demo.large_run import CANDIDATES, large_run_steps
+from ..store.demo.small_run import demonstration_steps
+from ..store.errors import RunExists, UsageError
+from ..store.layout.run import check_name, claim_folder
+from .next_commands import next_commands
+from .parser import Parser
 
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 _SMALL_K = 17
@@ -50,20 +50,20 @@ def demo_main(argv: list[str]) -> int:
     """Run the sub-command; returns the exit code.
 
     Raises:
-        OptionWrong: an option is wrong, or a run of that name is there.
+        UsageError: an option is wrong, or a run of that name is there.
         RunUnwritable: the folder cannot be written.
     """
     options = _parser().parse_args(argv)
     limit = CANDIDATES if options.tokens else _SMALL_K
     if options.probe_k > limit:
-        raise OptionWrong(f"--probe_k {options.probe_k}: the demonstration has {limit} candidates a token")
+        raise UsageError(f"--probe_k {options.probe_k}: the demonstration has {limit} candidates a token")
     check_name(options.name)
     names = {method: f"{options.name}-{method}" for method in ("grpo", "simko")}
     for name in [options.name] if options.tokens else names.values():
         try:
             claim_folder(options.runs / name, resume=False)
         except RunExists as error:
-            raise OptionWrong(f"{options.runs / name} already holds a run; give another --name") from error
+            raise UsageError(f"{options.runs / name} already holds a run; give another --name") from error
     if options.tokens:
         steps = options.steps or 200
         shared = {"tokens": options.tokens, "steps": steps, "k": options.probe_k, "seed": options.seed}

@@ -26,13 +26,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from ..store.catalog import Catalog
-from ..store.errors import QueryFailed
-from ..store.named_queries import named_queries, named_query
-from ..store.sampled import reads_token_rows, sampled_runs
-from ..store.views import VIEWS
+from ..store.errors import QueryFailed, UsageError
+from ..store.reading.catalog import Catalog
+from ..store.reading.named_queries import named_queries, named_query
+from ..store.reading.sampled_rows import reads_token_rows, sampled_runs
+from ..store.reading.views import VIEWS
 from .answers import BINARY, FORMATS, printable, table, write, write_stream
-from .options import Parser
+from .parser import Parser
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+|[a-z]+")
 _BATCH = 100_000
@@ -70,7 +70,7 @@ def query_main(argv: list[str]) -> int:
     """Run the sub-command; returns the exit code.
 
     Raises:
-        OptionWrong, QueryFailed: an option or the SQL is wrong.
+        UsageError, QueryFailed: an option or the SQL is wrong.
         RunNotFound: a folder does not exist.
     """
     options = _parser().parse_args(argv)
@@ -79,20 +79,20 @@ def query_main(argv: list[str]) -> int:
         print("\n".join(f"{name:<{width}}  {query.description}" for name, query in named_queries().items()))
         return 0
     if options.sql is None:
-        raise QueryFailed("the following arguments are required: sql; see `simko query --help`")
+        raise UsageError("the following arguments are required: sql; see `simko query --help`")
     sql, parameters = _question(options.sql, options.set)
     if options.show:
         print(sql.rstrip())
         return 0
     if options.format in BINARY and options.output is None and sys.stdout.isatty():
-        raise QueryFailed(f"{options.format} is not for a terminal; add --output FILE or pipe it on")
+        raise UsageError(f"{options.format} is not for a terminal; add --output FILE or pipe it on")
     folders = options.runs or [os.environ.get("SIMKO_RUNS", "runs")]
     if options.watch is None:
         whole = options.output is not None
         _ask(folders, sql, parameters, lambda answer: write(answer, options.format, options.output), again=whole)
         return 0
     if options.watch <= 0 or options.format in BINARY or options.output is not None:
-        raise QueryFailed("--watch takes seconds above 0, and shows a table, csv or json on stdout")
+        raise UsageError("--watch takes seconds above 0, and shows a table, csv or json on stdout")
     _watch(folders, sql, parameters, options.format, options.watch)
     return 0
 
@@ -103,7 +103,7 @@ def _question(text: str, settings: Sequence[str]) -> tuple[str, dict[str, Any]]:
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
-            raise QueryFailed(f"--set {setting}: write NAME=VALUE")
+            raise UsageError(f"--set {setting}: write NAME=VALUE")
         given[name] = value
     if _NAME.fullmatch(text):
         query = named_query(text)
@@ -114,7 +114,7 @@ def _question(text: str, settings: Sequence[str]) -> tuple[str, dict[str, Any]]:
         try:
             text = Path(text).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise QueryFailed(f"cannot read {text}: {getattr(error, 'strerror', None) or error}") from error
+            raise UsageError(f"cannot read {text}: {getattr(error, 'strerror', None) or error}") from error
     return text, {name: _value(value) for name, value in given.items()}
 
 
@@ -138,16 +138,16 @@ def _ask(
     Asked a second time, without what is damaged, where a file cannot be read or has gone since the question began;
     `again` is whether `take` can be called twice. What fails before the first rows are there is asked again anyway.
     """
-    catalog, told = Catalog(folders), set[str]()
+    catalog, noted = Catalog(folders), set[str]()
     for last in (False, True):
         taken = False
         try:
             notes = _notes(catalog, sql)
             answer = _run(catalog.connection, sql, parameters)
             for note in dict.fromkeys(notes):
-                if note not in told:
+                if note not in noted:
                     print(f"simko query: {printable(note)}", file=sys.stderr)
-            told.update(notes)
+            noted.update(notes)
             taken = True
             take(answer)
             return

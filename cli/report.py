@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ..store.study import is_study, open_study
-from .options import Parser
+from .parser import Parser
 
 
 def _parser() -> Parser:
@@ -33,8 +33,8 @@ def report_main(argv: list[str]) -> int:
 
     if is_study(options.folder):
         with open_study(options.folder) as study:
-            report, found = study_report(study)
-        _print_tables(found)
+            report, result = study_report(study)
+        _print_tables(result)
     else:
         report = run_report(options.folder)
     output = options.output or options.folder / "report.html"
@@ -49,17 +49,17 @@ def report_main(argv: list[str]) -> int:
     return 0
 
 
-def _print_tables(found: object) -> None:
+def _print_tables(result: object) -> None:
     """The verdicts and the results as tables."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from ..store.study.tables import Findings
+    from ..store.analysis.tables import Findings
 
-    assert isinstance(found, Findings)
+    assert isinstance(result, Findings)
     console = Console(width=None if sys.stdout.isatty() else 10_000)  # a pipe has no width
-    for section in found.sections:
+    for section in result.sections:
         if section.title not in ("Verdicts", "After training", "Right answers kept", "Missing runs"):
             continue
         table = Table(title=section.title, title_justify="left")

@@ -23,15 +23,16 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from ..store.catalog import Catalog
-from ..store.comparison import Figure, differing, incomparable, pass_at_k_figures, step_figures
+from ..store.analysis.run_comparison import Figure, differing, incomparable, pass_at_k_figures, step_figures
+from ..store.analysis.run_summary import cost_line, legend
 from ..store.errors import RunNotFound
-from ..store.incomplete import incomplete_steps
-from ..store.loaded_runs import Run
-from ..store.named_queries import named_query
-from ..trainers.summary import cost_line, legend, summary
+from ..store.reading.catalog import Catalog
+from ..store.reading.incomplete_steps import incomplete_steps
+from ..store.reading.loaded_runs import Run
+from ..store.reading.named_queries import named_query
 from .answers import printable
-from .options import Parser
+from .parser import Parser
+from .run_summary import summary_table
 
 _SAME_EVERYWHERE = ("task", "model", "method")
 _ROLLOUT_STEPS = """
@@ -50,18 +51,18 @@ def ls_main(argv: list[str]) -> int:
     parser = Parser(prog="simko ls", description="Every run as it stands.")
     parser.add_argument("folder", nargs="*", default=["runs"], help="a run or a folder of runs (default: runs)")
     catalog = _opened(parser.parse_args(argv).folder)
-    found = catalog.connection.execute(named_query("overview").sql).df()
-    if found.empty:
+    result = catalog.connection.execute(named_query("overview").sql).df()
+    if result.empty:
         print("no runs there yet; `simko-train --probe` makes one, `simko demo` shows what one looks like")
         return 0
-    same = {name: found[name].iloc[0] for name in _SAME_EVERYWHERE if found[name].nunique(dropna=False) == 1}
-    same = {name: value for name, value in same.items() if isinstance(value, str) and len(found) > 1}
-    most = found["most"].dropna().unique()
+    same = {name: result[name].iloc[0] for name in _SAME_EVERYWHERE if result[name].nunique(dropna=False) == 1}
+    same = {name: value for name, value in same.items() if isinstance(value, str) and len(result) > 1}
+    most = result["most"].dropna().unique()
     table = _table(
         *("run", "status", *(name for name in reversed(_SAME_EVERYWHERE) if name not in same)),
         numbers=("step", "Λ(1)", "Λ(2)", "Λ(3)", "pass@1", _pass_at(most), "MB", "begun"),
     )
-    for row in found.to_dict("records"):
+    for row in result.to_dict("records"):
         texts = [row[name] for name in ("run", "status", *reversed(_SAME_EVERYWHERE)) if name not in same]
         at = f" @{row['most']:.0f}" if len(most) > 1 and not pd.isna(row["most"]) else ""
         numbers = [_number(row["last_step"], "{:.0f}"), *(_number(row[f"lambda_{k}"], "{:.3f}") for k in (1, 2, 3))]
@@ -99,7 +100,7 @@ def show_main(argv: list[str]) -> int:
         _row(attempts, *row, attempt.start_step, attempt.world_size, attempt.dropped)
     _print(attempts)
     window = _rollout_steps(catalog.connection)
-    _print(summary(catalog.connection, window))
+    _print(summary_table(catalog.connection, window))
     print(legend(window))
     for line in filter(None, (cost_line(catalog.connection), *incomplete_steps(catalog.connection))):
         print(printable(line))
@@ -171,8 +172,8 @@ def _one(folder: Path) -> tuple[Catalog, Run]:
 
 def _rollout_steps(connection: duckdb.DuckDBPyConnection) -> int:
     """Optimizer steps that train on one rollout batch, as far as the log tells."""
-    found = connection.execute(_ROLLOUT_STEPS).fetchone()
-    return int(found[0]) if found and found[0] else 1
+    result = connection.execute(_ROLLOUT_STEPS).fetchone()
+    return int(result[0]) if result and result[0] else 1
 
 
 def _mapping(info: dict[str, Any], name: str) -> dict[str, Any]:

@@ -17,9 +17,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..trainers.options import OptionError
+from ..store.errors import UsageError
 from ..trainers.study.specification import load, shipped
-from .options import Parser
+from .parser import Parser
 from .train import main as train
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def study_main(argv: list[str]) -> int:
             print(f"{name:<14} {description}")
         return 0
     if options.study is None:
-        raise OptionError("name a study, or see `simko study --list`")
+        raise UsageError("name a study, or see `simko study --list`")
     study = load(options.study)
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' plans for their own next versions
 

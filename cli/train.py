@@ -14,10 +14,16 @@ import dataclasses
 import os
 import sys
 import warnings
-from typing import get_args, get_type_hints
+from typing import TYPE_CHECKING, get_args, get_type_hints
 
 from ..store.errors import SimkoError
-from ..trainers.options import RunArguments
+from ..trainers.options.arguments import RunArguments
+
+if TYPE_CHECKING:
+    from ..trainers.train import Training
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM, as shells use it."""
 
 _USAGE = """\
 usage: simko-train [--config RECIPE.yaml] [--OPTION VALUE ...]
@@ -54,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' plans for their own next versions
     try:
-        from ..trainers.parsing import full_help, parse
+        from ..trainers.options.parsing import full_help, parse
 
         if "--help-all" in arguments or "--help_all" in arguments:
             print(full_help())
@@ -63,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 
         from ..trainers.train import train
 
-        return train(run, config)
+        return _report(train(run, config))
     except SimkoError as error:
         print(f"simko-train: {error}", file=sys.stderr)
         return 2
@@ -72,7 +78,23 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         print("simko-train: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+
+
+def _report(training: Training) -> int:
+    """Say how the training ended and what can be done with the run; returns the exit code."""
+    if training.speaks and training.status == "interrupted":
+        print(f"\ninterrupted at step {training.step}; what was logged is in {training.run_dir}", file=sys.stderr)
+        if training.resumable_step is not None:
+            step = training.resumable_step
+            print(f"continue from step {step}: simko-train --resume {training.run_dir}", file=sys.stderr)
+    elif training.speaks and training.probed:
+        from .run_summary import print_summary
+
+        print_summary(training.run_dir, window=training.rollout_steps)
+    elif training.speaks:
+        print(f"done: {training.run_dir}; add --probe to log what happened to the distribution", flush=True)
+    return 0 if training.status == "finished" else INTERRUPTED
 
 
 if __name__ == "__main__":

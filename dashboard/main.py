@@ -6,19 +6,17 @@ from pathlib import Path
 
 import streamlit as st
 
-from . import (
-    live_chart,
-    page_concentration,
-    page_console,
-    page_entropy,
-    page_health,
-    page_lambda_k,
-    page_pass_at_k,
-    page_push,
-    page_response,
-    page_runs,
-)
-from .view import mirror_of, runs_folder, sidebar, style
+from .components import live_chart
+from .components.view import mirror_of, runs_folder, sidebar, style
+from .pages import concentration as page_concentration
+from .pages import console as page_console
+from .pages import entropy as page_entropy
+from .pages import health as page_health
+from .pages import lambda_k as page_lambda_k
+from .pages import pass_at_k as page_pass_at_k
+from .pages import push as page_push
+from .pages import response as page_response
+from .pages import runs as page_runs
 
 
 def main(script: str) -> None:

@@ -27,12 +27,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..store.errors import RunNotFound
-from ..store.loaded_runs import VOCABULARY, Run, largest_k, load_runs, small_tables
-from ..store.manifest import Manifest, ManifestReader
-from ..store.manifest_file import Part
-from ..store.run import VOCABULARY_FILE
-from ..store.schema import TABLES, TableName, arrow_schema
-from ..store.views import define_views, empty_relation, select_parts
+from ..store.layout.manifest import Manifest, ManifestReader
+from ..store.layout.manifest_file import Part
+from ..store.layout.run import VOCABULARY_FILE
+from ..store.layout.schema import TABLES, TableName, arrow_schema
+from ..store.reading.loaded_runs import VOCABULARY, Run, largest_k, load_runs, small_tables
+from ..store.reading.views import define_views, empty_relation, select_parts
 
 INGESTED: tuple[TableName, ...] = ("responses", "rollups", "evals", "costs")
 LEFT_ON_DISK = ("prompt", "completion")
@@ -223,7 +223,7 @@ class Mirror:
 
     def info(self, run: str) -> dict[str, Any]:
         """The content of a run's `run.json`; empty for an unknown run."""
-        return next((found.info for found in self.runs if found.name == run), {})
+        return next((result.info for result in self.runs if result.name == run), {})
 
     def step_responses(self, run: str, step: int) -> pd.DataFrame:
         """The responses whose first step is `step`, with their texts, as in the view `responses`."""
@@ -262,17 +262,17 @@ class Mirror:
     def logged_responses(self, run: str, first_step: int, last_step: int) -> set[tuple[int, int]]:
         """(attempt, response_id) of the responses that have token rows of some of these steps."""
         rows = self._on_disk("tokens", run, first_step, last_step)
-        found = self.frame(
+        result = self.frame(
             f"SELECT DISTINCT attempt, response_id FROM ({rows}) WHERE step BETWEEN $1 AND $2", [first_step, last_step]
         )
-        return {(int(attempt), int(response)) for attempt, response in found.itertuples(index=False)}
+        return {(int(attempt), int(response)) for attempt, response in result.itertuples(index=False)}
 
     def _on_disk(self, table: TableName, run: str, first_step: int, last_step: int) -> str:
         """A SELECT of every row of the parts of a run that can hold those steps."""
-        found = next((r for r in self.runs if r.name == run), None)
+        result = next((r for r in self.runs if r.name == run), None)
         parts = [
             part.path
-            for part in (found.manifest.parts if found else [])
+            for part in (result.manifest.parts if result else [])
             if part.table == table and part.first_step <= last_step and part.last_step >= first_step
         ]
         empty = empty_relation(table, self._k)

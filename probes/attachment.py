@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..store.logged_rows import LoggedRows
-from .capture import check_visible
-from .models import causal_lm, unwrap
-from .ranked_head import RankedHead, add_ranked_head, has_ranked_head
-from .run_folder import OpenedRun, open_run
-from .trl_head import trl_fused_head
+from ..store.writing.row_sampling import LoggedRows
+from .head.models import causal_lm, unwrap
+from .head.ranked_head import RankedHead, add_ranked_head, has_ranked_head
+from .head.trl_head import trl_fused_head
+from .recording.capture import check_visible
+from .recording.run_folder import OpenedRun, open_run
 
 
 class Attachment(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
-from .scope import Scope
+from .recording.scope import Scope
 
 
 class NullProbe:

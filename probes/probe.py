@@ -25,18 +25,18 @@ from typing import Any, Self
 
 import torch
 
-from ..store.logged_rows import LoggedRows
+from ..store.writing.row_sampling import LoggedRows
 from .attachment import attach_to
-from .capture import capture, inputs_of
-from .clock import StepClock
-from .device_time import DeviceTime
-from .guard import Guard
-from .handover import Mailbox, deferred_batch, deferred_shift
+from .head.ranked_head import RankedHead
 from .null import NullProbe
-from .ranked_head import RankedHead
-from .row_stats import TokenStats
-from .rows import RESPONSE_FIELDS
-from .scope import Scope
+from .recording.capture import capture, inputs_of
+from .recording.device_time import DeviceTime
+from .recording.guard import Guard
+from .recording.handover import deferred_batch, deferred_shift
+from .recording.rows import RESPONSE_FIELDS
+from .recording.scope import Scope
+from .recording.step_clock import StepClock
+from .statistics.token_stats import TokenStats
 
 __all__ = ["NullProbe", "Probe"]
 
@@ -77,7 +77,6 @@ class Probe:
         self._seen = False  # … or ever
         self._named = 0
         self._open = True
-        self._own_responses = Mailbox()
         # Not to be traced: the counters here would make torch.compile compile anew at each step.
         self._hook = model.register_forward_hook(torch.compiler.disable(self._forward), with_kwargs=True)
         self.clock = StepClock(model, self._optimizer_stepped, lambda: self._scored)
@@ -272,7 +271,7 @@ class Probe:
         stats = self._device.timed(capture, output, inputs, self._k, self._temperature)
         count = stats.mask.size(0)
         scope = self._scope or Scope()
-        said, mask, rows = scope.take(count)
+        metadata, mask, rows = scope.take(count)
         if mask is not None:
             stats = stats.last(mask.size(1))
             stats = stats._replace(mask=stats.mask & mask.to(stats.mask.device).bool())
@@ -281,23 +280,23 @@ class Probe:
             self._end_step(None)
         self.step = step
 
-        named = "response_id" not in said
+        named = "response_id" not in metadata
         if named:
             first = self._named
             self._named += count
-            said["response_id"] = [i * self._world_size + self._rank for i in range(first, first + count)]
+            metadata["response_id"] = [i * self._world_size + self._rank for i in range(first, first + count)]
         self._scored = self._seen = True
         make = functools.partial(
             self._device.timed,
             deferred_batch,
             stats,
-            said,
+            metadata,
             inputs,
             step=self.step,
             tau=self._tau,
             own_mask=mask is None,
             tokenizer=self._tokenizer,
-            keep_responses=self._own_responses.leave if named else None,
+            names_responses=named,
         )
         scope.hold(make, rows, stats.mask.size(1))
         if self._scope is None:
@@ -337,15 +336,8 @@ class Probe:
             self._release(self._scope)
         self.recorder.end_step(step, self._guard.spent_ms, self._device.collect())
         self.step, self._scored, self._guard.spent_ms = step + 1, False, 0.0
-        self._write_responses()
-
-    def _write_responses(self) -> None:
-        for columns in self._own_responses.collect():
-            self.recorder.put_responses(columns)
 
     def _finish(self, status: str) -> None:
         if self._scored:
             self.recorder.end_step(self.step, self._guard.spent_ms, self._device.collect())
-        self.recorder.flush()
-        self._write_responses()
         self.recorder.close(status)

@@ -7,19 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .batch import TokenBatch
-    from .catalog import Catalog, open
     from .errors import SimkoError
-    from .recorder import Recorder
-    from .schema import SCHEMA_VERSION
+    from .layout.schema import SCHEMA_VERSION
+    from .reading.catalog import Catalog, open
+    from .writing.batch import TokenBatch
+    from .writing.recorder import Recorder
 
 _HOMES = {
-    "SCHEMA_VERSION": "schema",
-    "Catalog": "catalog",
-    "Recorder": "recorder",
+    "SCHEMA_VERSION": "layout.schema",
+    "Catalog": "reading.catalog",
+    "Recorder": "writing.recorder",
     "SimkoError": "errors",
-    "TokenBatch": "batch",
-    "open": "catalog",
+    "TokenBatch": "writing.batch",
+    "open": "reading.catalog",
 }
 
 __all__ = ["SCHEMA_VERSION", "Catalog", "Recorder", "SimkoError", "TokenBatch", "open"]

@@ -1,10 +1,14 @@
-"""Faults a person can mend, each named by what is wrong; commands print them as one line and exit with code 2."""
+"""User errors, each named by what is wrong; commands print them as one line and exit with code 2."""
 
 from __future__ import annotations
 
 
 class SimkoError(Exception):
-    """Base of every fault that is the input's, not ours: the message says what is wrong, where, and what to do next."""
+    """Base of every user error: the message says what is wrong, where, and what to do next."""
+
+
+class UsageError(SimkoError):
+    """An option, argument or recipe is unknown, malformed, out of range, or contradicts another."""
 
 
 class RunExists(SimkoError):

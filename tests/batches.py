@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from simko.store import TokenBatch
-from simko.store.schema import VERDICTS
+from simko.store.layout.schema import VERDICTS
 
 
 def random_batch(step: int, rng: np.random.Generator, *, first: int = 0, width: int = 5, k: int = 4) -> TokenBatch:

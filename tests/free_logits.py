@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from simko.probes.ranked_head import add_ranked_head
-from simko.trainers.engine import RIGHT, WRONG, RankedGRPOTrainer
-from simko.trainers.methods import METHODS, objective_of
-from simko.trainers.options import RunArguments
+from simko.probes.head.ranked_head import add_ranked_head
+from simko.trainers.engine.trainer import RIGHT, WRONG, RankedGRPOTrainer
+from simko.trainers.options.arguments import RunArguments
+from simko.trainers.options.methods import METHODS, objective_of
 from tiny import config, first_is_even, prompts, tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_outputs import BaseModelOutputWithPast

@@ -40,8 +40,8 @@ def ppo_loss(objective: Any, batch: ScoredBatch, low: float = 0.2, high: float =
     advantages = surrogate.advantages
     advantages = advantages if advantages.dim() == 2 else advantages.unsqueeze(1)
     per_token = -torch.min(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
-    if surrogate.extra is not None:
-        per_token = per_token + surrogate.extra
+    if surrogate.penalty is not None:
+        per_token = per_token + surrogate.penalty
     return (per_token * batch.mask).sum() / batch.mask.sum()
 
 
@@ -57,6 +57,6 @@ def loss_and_gradient(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss and its gradient with respect to the logits."""
     logits = logits.clone().requires_grad_(True)
-    batch = scored(logits, token, mask, advantages, right, objective.k, old_logprob)
+    batch = scored(logits, token, mask, advantages, right, objective.num_candidates, old_logprob)
     loss = ppo_loss(objective, batch, **clip)
     return loss.detach(), torch.autograd.grad(loss, logits)[0]

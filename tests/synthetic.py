@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from simko.store import Recorder, TokenBatch
-from simko.store.batch import Credit, Shift
-from simko.store.push import push_on_ranks
-from simko.store.run import create_or_resume
+from simko.store.layout.run import create_or_resume
+from simko.store.writing.batch import Credit, Shift
+from simko.store.writing.push import push_on_ranks
 
 PROBLEMS = 40
 EVALS = (0, 20, 40)

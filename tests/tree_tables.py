@@ -78,7 +78,7 @@ def train(
         advantages = objective.group_advantages(rewards, grpo).flatten()
         logits, token = table[tree, prefixes(paths)].flatten(0, 1), paths.flatten(0, 1)
         old = logits.detach().log_softmax(-1).gather(-1, token.unsqueeze(-1)).squeeze(-1)
-        batch = scored(logits, token, mask, advantages, rewards.flatten() == 1, objective.k, old)
+        batch = scored(logits, token, mask, advantages, rewards.flatten() == 1, objective.num_candidates, old)
         loss = ppo_loss(objective, batch) - entropy_coef * batch.entropy.mean()
         adam.zero_grad()
         (trees * loss).backward()  # each tree's own mean, whatever their number: Adam's ε is not scale-free

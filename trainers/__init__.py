@@ -1,0 +1,1 @@
+"""Training: objectives, the TRL engine adapter, tasks and graders, evaluation, policies, options and studies."""

@@ -1,4 +1,4 @@
-"""One training run from options to summary: task, model, trainer, probe, evaluation; what `simko-train` calls.
+"""One training run from options to its end: task, model, trainer, probe, evaluation; what `simko-train` calls.
 
 The order matters: everything that a person can get wrong (model, data set, hyper-parameters, run folder) is checked
 before the first step, and from then on the run's folder is readable whatever happens. SIGTERM is treated like Ctrl-C.
@@ -13,39 +13,59 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
 from ..probes.errors import TooManyCandidates
 from ..probes.probe import NullProbe, Probe
-from ..store.compaction import compact
-from ..store.errors import SimkoError
-from ..store.logged_rows import LoggedRows
-from ..store.run import claim_folder
-from .callbacks import PassAtK
-from .checkpoints import checkpoint_to_resume, has_every_step, newest_whole, set_aside_newer, step_of
-from .dynamic_sampling import check_groups
-from .engine import RankedGRPOTrainer
+from ..store.errors import SimkoError, UsageError
+from ..store.layout.run import claim_folder
+from ..store.maintenance.compaction import compact
+from ..store.writing.row_sampling import LoggedRows
+from .engine.callbacks import PassAtKCallback
+from .engine.checkpoints import checkpoint_to_resume, has_every_step, newest_whole, set_aside_newer, step_of
+from .engine.dynamic_sampling import check_groups
+from .engine.progress import Progress, replace_progress
+from .engine.rewards import TaskReward
+from .engine.trainer import RankedGRPOTrainer
 from .errors import RankLost
-from .evaluation import evaluate
-from .loading import load_model
-from .methods import check_group, hyperparameters, objective_of
-from .options import OptionError, RunArguments
-from .parsing import SimkoConfig, as_options
-from .progress import Progress, replace_progress
-from .rewards import TaskReward
-from .summary import print_summary
+from .evaluation.pass_at_k import evaluate
+from .models.loading import load_model
+from .options.arguments import RunArguments
+from .options.methods import check_group, hyperparameters, objective_of
+from .options.parsing import SimkoConfig, as_options
 from .tasks import BUILT_IN, Task, task_for
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM, as shells use it."""
+
+@dataclass(frozen=True)
+class Training:
+    """How a training ended, for the command to report.
+
+    Attributes:
+        status: `finished`, or `interrupted` by Ctrl-C or SIGTERM.
+        run_dir: the run's folder.
+        step: optimizer steps made.
+        resumable_step: the step of the newest whole checkpoint, or None.
+        rollout_steps: optimizer steps per rollout batch: the window that Λ(k) is averaged over.
+        probed: whether there is a log to read.
+        speaks: whether this process is the one that reports.
+    """
+
+    status: Literal["finished", "interrupted"]
+    run_dir: Path
+    step: int
+    resumable_step: int | None
+    rollout_steps: int
+    probed: bool
+    speaks: bool
 
 
-def train(run: RunArguments, config: SimkoConfig) -> int:
-    """Train, log and show; returns the process's exit code.
+def train(run: RunArguments, config: SimkoConfig) -> Training:
+    """Train and log.
 
     Raises:
         SimkoError: an option, the model, the data set or the run's folder is not usable; nothing has been trained.
@@ -82,7 +102,7 @@ def train(run: RunArguments, config: SimkoConfig) -> int:
         trainer.attach(probe, rescore=run.probe_rescore)
         if run.pass_at_k_steps:
             measure = _evaluation(run, trainer, task, probe, progress)
-            trainer.add_callback(PassAtK(measure, run.pass_at_k_steps))
+            trainer.add_callback(PassAtKCallback(measure, run.pass_at_k_steps))
         return _run(trainer, probe, progress, run, run_dir, checkpoint)
 
 
@@ -110,16 +130,16 @@ def _check_evaluation(run: RunArguments, task: Task) -> None:
     if not run.pass_at_k_steps:
         return
     if run.pass_at_k_split == "validation" and task.validation is None:
-        raise OptionError(f"task {task.name} has no validation problems; use --pass_at_k_split heldout")
+        raise UsageError(f"task {task.name} has no validation problems; use --pass_at_k_split heldout")
     if run.pass_at_k_split == "heldout" and task.heldout is None:
-        raise OptionError(f"--pass_at_k_steps needs held-out problems of task {task.name}: give --eval_dataset")
+        raise UsageError(f"--pass_at_k_steps needs held-out problems of task {task.name}: give --eval_dataset")
     if not run.pass_at_k_samples and not task.enumerates_answers:
-        raise OptionError(f"--pass_at_k_steps needs --pass_at_k_samples: task {task.name} has no exact pass@k")
+        raise UsageError(f"--pass_at_k_steps needs --pass_at_k_samples: task {task.name} has no exact pass@k")
 
 
 def _checkpoint(run: RunArguments, config: SimkoConfig) -> Path | None:
     if config.resume_from_checkpoint is not None:
-        raise OptionError(f"--resume_from_checkpoint is --resume here: --resume {config.resume_from_checkpoint}")
+        raise UsageError(f"--resume_from_checkpoint is --resume here: --resume {config.resume_from_checkpoint}")
     if run.resume is None:
         return None
     checkpoint, passed_over = checkpoint_to_resume(run.resume)
@@ -154,7 +174,7 @@ def _logged_rows(run: RunArguments, config: SimkoConfig) -> LoggedRows:
     Raises:
         LoggedRowsInvalid: the options make no sense.
     """
-    return LoggedRows(run.probe_every, run.probe_responses, run.probe_precision, config.seed)
+    return LoggedRows(run.probe_every, run.probe_response_fraction, run.probe_precision, config.seed)
 
 
 def _attach_probe(
@@ -195,7 +215,10 @@ def _description(run: RunArguments, config: SimkoConfig, task: Task, objective: 
         "tokenizer": model,
         "task": task.name,
         "dataset": run.dataset or task.name,
-        "smoothing": {"k": getattr(objective, "k", 0), "weighting": getattr(objective, "weighting", "uniform")},
+        "smoothing": {
+            "k": getattr(objective, "num_candidates", 0),
+            "weighting": getattr(objective, "weighting", "uniform"),
+        },
         "config": as_options(run, config),
     }
 
@@ -233,8 +256,8 @@ def _run(
     run: RunArguments,
     run_dir: Path,
     checkpoint: Path | None,
-) -> int:
-    status = "failed"
+) -> Training:
+    status: Literal["finished", "interrupted", "failed"] = "failed"
     handler = signal.getsignal(signal.SIGTERM)
     try:
         with _interrupted_by_sigterm():
@@ -258,23 +281,19 @@ def _run(
         probe.close(status)
         signal.signal(signal.SIGTERM, handler)
     if status == "finished":
-        trainer.accelerator.wait_for_everyone()  # the summary reads what every process has written
-    if not trainer.accelerator.is_main_process:
-        return 0 if status == "finished" else INTERRUPTED
-    if status == "interrupted":
-        step = trainer.state.global_step
-        saved, _ = newest_whole(run_dir)
-        print(f"\ninterrupted at step {step}; what was logged is in {run_dir}", file=sys.stderr)
-        if saved:
-            print(f"continue from step {step_of(saved)}: simko-train --resume {run_dir}", file=sys.stderr)
-        return INTERRUPTED
-    if run.probe:
-        if run.probe_compact:
+        trainer.accelerator.wait_for_everyone()  # whoever reports reads what every process has written
+        if run.probe and run.probe_compact and trainer.accelerator.is_main_process:
             _compact(run_dir, progress)
-        print_summary(run_dir, window=trainer.args.steps_per_generation * trainer.num_iterations)
-    else:
-        progress.say(f"done: {run_dir}; add --probe to log what happened to the distribution")
-    return 0
+    saved, _ = newest_whole(run_dir)
+    return Training(
+        status,
+        run_dir,
+        step=trainer.state.global_step,
+        resumable_step=step_of(saved) if saved else None,
+        rollout_steps=trainer.args.steps_per_generation * trainer.num_iterations,
+        probed=run.probe,
+        speaks=trainer.accelerator.is_main_process,
+    )
 
 
 def _lost_a_rank(error: RuntimeError) -> bool:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...store.catalog import Catalog
-from ...store.incomplete import incomplete_steps
-from .. import charts
+from ...store.reading.catalog import Catalog
+from ...store.reading.incomplete_steps import incomplete_steps
+from ..components import charts, panels
 from . import study_charts
 from .document import Block, Report, ReportFailed
 from .queries import Averages
@@ -36,7 +36,7 @@ def run_report(folder: Path) -> Report:
     if runs.empty:
         raise ReportFailed(f"no run in {folder} has logged anything yet; `simko-train --probe` makes one")
     names = list(runs["run"])
-    colours = {run: charts.colour(place) for place, run in enumerate(names)}
+    colours = {run: panels.colour(place) for place, run in enumerate(names)}
     averages = Averages(connection, pd.DataFrame({"run": names, "name": names}))
     blocks = [Block("Runs", "", runs.fillna("").astype(str))]
     blocks.append(
@@ -86,7 +86,7 @@ def run_report(folder: Path) -> Report:
     return report
 
 
-def _passes(passes: pd.DataFrame, colours: charts.Colours) -> list[Block]:
+def _passes(passes: pd.DataFrame, colours: panels.Colours) -> list[Block]:
     ends = passes.groupby("run")["step"].agg(["min", "max"])
     rows = passes[passes["step"].isin(ends["min"]) | passes["step"].isin(ends["max"])].copy()
     latest = rows["step"] == rows["run"].map(ends["max"])

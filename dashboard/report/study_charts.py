@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..charts import PER_CENT, STEP, Colours, _by_run, _cell, _line, _panels, faint
+from ..components.panels import PER_CENT, STEP, Colours, by_run, cell, faint, line, panels
 
 RANK_COLOURS = {"sample": "#7a7f87", "1": "#2f6fdb", "2": "#e0762a", "3": "#2a9d6f"}
 VERDICT_COLOURS = {"right": "#2a9d6f", "wrong": "#d14b4b"}
@@ -13,7 +13,7 @@ VERDICT_COLOURS = {"right": "#2a9d6f", "wrong": "#d14b4b"}
 
 def lambda_by_method(frame: pd.DataFrame, labels: list[str]) -> go.Figure:
     """Λ of the sampled token and Λ(1..3) by step, a panel a method. Columns: run, step, k, lambda_k, lambda_sample."""
-    figure = _panels(labels, "Λ (nats)", STEP)
+    figure = panels(labels, "Λ (nats)", STEP)
     for panel, label in enumerate(labels):
         rows = frame[frame["run"] == label]
         first = rows[rows["k"] == 1]
@@ -21,7 +21,7 @@ def lambda_by_method(frame: pd.DataFrame, labels: list[str]) -> go.Figure:
         lines += [(str(k), part["step"], part["lambda_k"]) for k, part in rows.groupby("k")]
         for name, steps, values in lines:
             shown = "Λ sampled token" if name == "sample" else f"Λ({name})"
-            _line(
+            line(
                 figure, panel, shown, steps, values, {shown: RANK_COLOURS[name]},
                 dash="dot" if name == "sample" else "solid", hover="step %{x}: %{y:.4f} nats",
             )  # fmt: skip
@@ -31,13 +31,13 @@ def lambda_by_method(frame: pd.DataFrame, labels: list[str]) -> go.Figure:
 
 def rank_bars(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     """Mean probability of the rank-k candidate after training. Columns: run, k, probability, forking_probability."""
-    figure = _panels(["all tokens", "forking tokens"], "mean probability", "rank k of the candidate")
+    figure = panels(["all tokens", "forking tokens"], "mean probability", "rank k of the candidate")
     for panel, column in enumerate(("probability", "forking_probability")):
-        for run, rows in _by_run(frame):
+        for run, rows in by_run(frame):
             figure.add_bar(
                 x=rows["k"], y=rows[column], name=run, legendgroup=run, showlegend=panel == 0,
                 marker={"color": colours[run], "line": {"width": 0}},
-                hovertemplate=f"{run}, rank %{{x}}: %{{y:.3f}}<extra></extra>", **_cell(figure, panel),
+                hovertemplate=f"{run}, rank %{{x}}: %{{y:.3f}}<extra></extra>", **cell(figure, panel),
             )  # fmt: skip
     figure.update_xaxes(dtick=1)
     figure.update_yaxes(tickformat=PER_CENT)
@@ -50,15 +50,15 @@ def frontier(points: pd.DataFrame, finals: pd.DataFrame, colours: Colours, *, k:
 
     Columns: points: run, x, y; finals: run (label), x, y.
     """
-    figure = _panels([""], f"pass@{k}", "pass@1", height=430)
-    for place, (run, rows) in enumerate(_by_run(points)):
+    figure = panels([""], f"pass@{k}", "pass@1", height=430)
+    for place, (run, rows) in enumerate(by_run(points)):
         figure.add_scatter(
             x=rows["x"], y=rows["y"], mode="lines+markers", name="checkpoints of the reference", showlegend=place == 0,
             legendgroup="reference", line={"color": faint("#7a7f87", 0.35), "width": 1},
             marker={"size": 4, "color": faint("#7a7f87", 0.6)},
             hovertemplate=f"{run}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
-    for run, rows in _by_run(finals):
+    for run, rows in by_run(finals):
         figure.add_scatter(
             x=rows["x"], y=rows["y"], mode="markers", name=run, marker={"size": 11, "color": colours[run]},
             hovertemplate=f"{run}<br>pass@1 %{{x:.3f}}, pass@{k} %{{y:.3f}}<extra></extra>",
@@ -72,13 +72,13 @@ def frontier(points: pd.DataFrame, finals: pd.DataFrame, colours: Colours, *, k:
 def push_bars(frame: pd.DataFrame) -> go.Figure:
     """Push on Λ(1..3) by where it comes from, one panel a rank. Columns: run, verdict, k, push."""
     ranks = sorted(frame["k"].unique())
-    figure = _panels([f"Λ({k})" for k in ranks], "push per token (nats per unit step)", "")
+    figure = panels([f"Λ({k})" for k in ranks], "push per token (nats per unit step)", "")
     for panel, k in enumerate(ranks):
         for verdict, rows in frame[frame["k"] == k].groupby("verdict"):
             figure.add_bar(
                 x=rows["run"], y=rows["push"], name=f"from {verdict} answers", legendgroup=verdict,
                 showlegend=panel == 0, marker={"color": VERDICT_COLOURS[str(verdict)], "line": {"width": 0}},
-                hovertemplate=f"%{{x}}, from {verdict} answers: %{{y:.4f}}<extra></extra>", **_cell(figure, panel),
+                hovertemplate=f"%{{x}}, from {verdict} answers: %{{y:.4f}}<extra></extra>", **cell(figure, panel),
             )  # fmt: skip
     figure.update_layout(barmode="relative", showlegend=True)
     figure.update_xaxes(title_text="", type="category")

@@ -7,11 +7,11 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
-from ...store.study.correlation import checkpoints
-from ...store.study.outcomes import Outcomes
-from ...store.study.plan import Study
-from ...store.study.tables import Findings, findings
-from .. import charts
+from ...store.analysis.correlation import checkpoints
+from ...store.analysis.outcomes import Outcomes
+from ...store.analysis.study_folder import Study
+from ...store.analysis.tables import Findings, findings
+from ..components import charts, panels
 from . import study_charts
 from .document import Block, Report
 from .queries import Averages
@@ -20,22 +20,22 @@ from .queries import Averages
 def study_report(study: Study) -> tuple[Report, Findings]:
     """The report of a study, and the findings it shows."""
     outcomes = Outcomes(study)
-    found = findings(outcomes)
+    result = findings(outcomes)
     gone = len(study.missing) + len(outcomes.left_out)
     count = f"{len(outcomes.by_run)} finished runs" + (f", {gone} missing" if gone else "")
     subtitle = " · ".join(part for part in (study.description, f"task {study.task}", count) if part)
-    tables = {section.title: Block(section.title, section.words, section.table) for section in found.sections}
+    tables = {section.title: Block(section.title, section.words, section.table) for section in result.sections}
     pictures = _figures(study, outcomes)
     first = [tables.pop(name) for name in ("Verdicts", "After training") if name in tables]
     blocks = [*first, *pictures, *tables.values()]
-    return Report(f"Study {study.name}", subtitle, blocks), found
+    return Report(f"Study {study.name}", subtitle, blocks), result
 
 
 def _figures(study: Study, outcomes: Outcomes) -> list[Block]:
     labels = outcomes.labels
     if not labels:
         return []
-    colours = {label: charts.colour(place) for place, label in enumerate(labels)} | {"base": "#7a7f87"}
+    colours = {label: panels.colour(place) for place, label in enumerate(labels)} | {"base": "#7a7f87"}
     named = pd.DataFrame(
         [(o.planned.run, label) for label in labels for o in outcomes.of(label).values()], columns=["run", "name"]
     )
@@ -87,7 +87,7 @@ def _figures(study: Study, outcomes: Outcomes) -> list[Block]:
 _OVER_SEEDS = "Means over seeds."
 
 
-def _curves(outcomes: Outcomes, colours: charts.Colours) -> go.Figure:
+def _curves(outcomes: Outcomes, colours: panels.Colours) -> go.Figure:
     """pass@k over k, the base policy dotted; the intervals are in the tables, where they can be told apart."""
     rows = []
     for label in ["base", *outcomes.labels]:
@@ -108,7 +108,7 @@ def _bars(profile: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([start.assign(run="base"), profile[profile["when"] == "latest"]])
 
 
-def _against(outcomes: Outcomes, colours: charts.Colours, *, k: int) -> list[Block]:
+def _against(outcomes: Outcomes, colours: panels.Colours, *, k: int) -> list[Block]:
     """Concentration against pass@k, and pass@1 against pass@k."""
     points = checkpoints(outcomes)
     points = points[points["k"] == k]
@@ -158,13 +158,15 @@ def _pushes(study: Study, outcomes: Outcomes, averages: Averages) -> list[Block]
     reference, simko = study.label_of("grpo"), study.label_of("simko")
     if reference in outcomes.labels and simko is not None:
         runs = [o.planned.run for o in outcomes.of(str(reference)).values()]
-        told = _simko_options(study, simko)
-        under = averages.pushes_under(runs, alpha=told["alpha"], smoothed=int(told["k"]), penalty=told["lambda"])
+        options = _simko_options(study, simko)
+        under = averages.pushes_under(
+            runs, alpha=options["alpha"], smoothed=int(options["k"]), penalty=options["lambda"]
+        )
         names = {"grpo": str(reference), "simko": simko}
         frame = under.assign(run=under["method"].map(names))
         words = (
             f"On the rollouts of {reference}: what its own loss pushes, and what {simko} would have pushed "
-            f"(α {told['alpha']:g}, K {int(told['k'])}, λ {told['lambda']:g})."
+            f"(α {options['alpha']:g}, K {int(options['k'])}, λ {options['lambda']:g})."
         )
         blocks.append(
             Block(
@@ -181,8 +183,8 @@ def _simko_options(study: Study, label: str) -> dict[str, float]:
     """α, K and λ of a label's first run, as its `run.json` has them."""
     run = next(iter(study.compared(label).values()))
     info = next(r.info for r in study.catalog.runs if r.name == run.run)
-    found = info.get("hyperparameters") or {}
+    result = info.get("hyperparameters") or {}
     return {
-        name: float(found.get(f"simko_{name}") or default)
+        name: float(result.get(f"simko_{name}") or default)
         for name, default in (("alpha", 0.01), ("k", 3), ("lambda", 1.1))
     }

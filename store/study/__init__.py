@@ -1,11 +1,10 @@
-"""What a study says: its runs compared over seeds, with intervals, controls and verdicts; read from the runs' own logs.
+"""What a study says, under its public name; the code is in `store/analysis/`.
 
-    study = open_study("runs/paper-laptop")
-    sections = findings(Outcomes(study)).sections
-
-Everything here is NumPy, SQL and `study.json`: no torch, no trainer, no figure.
+from simko.store.study import open_study
+from simko.store.study.outcomes import Outcomes
+from simko.store.study.tables import findings
 """
 
-from .plan import PlannedRun, Study, is_study, open_study
+from ..analysis.study_folder import Study, StudyRun, is_study, open_study
 
-__all__ = ["PlannedRun", "Study", "is_study", "open_study"]
+__all__ = ["Study", "StudyRun", "is_study", "open_study"]

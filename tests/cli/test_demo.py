@@ -10,8 +10,8 @@ def test_two_small_runs(tmp_path, monkeypatch, capsys):
     assert main(["demo", "--steps", "4"]) == 0
     assert "simko query" in capsys.readouterr().out
     with simko.store.open("runs") as connection:
-        found = connection.execute("SELECT run, method, status, last_step FROM runs ORDER BY run").fetchall()
-    assert found == [("demo-grpo", "grpo", "finished", 4), ("demo-simko", "simko", "finished", 4)]
+        result = connection.execute("SELECT run, method, status, last_step FROM runs ORDER BY run").fetchall()
+    assert result == [("demo-grpo", "grpo", "finished", 4), ("demo-simko", "simko", "finished", 4)]
 
 
 def test_a_run_of_any_size(tmp_path, monkeypatch):
@@ -38,8 +38,8 @@ def test_a_run_of_any_size(tmp_path, monkeypatch):
 def test_mistakes_are_one_line_and_write_nothing(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["demo", *arguments]) == 2
-    told = capsys.readouterr().err
-    assert message in told and told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert message in output and output.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 

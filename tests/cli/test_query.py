@@ -11,8 +11,8 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 from simko.cli.simko import COMMANDS, main
-from simko.store.demonstration import write_demonstration_run
-from simko.store.logged_rows import LoggedRows
+from simko.store.demo.small_run import write_demonstration_run
+from simko.store.writing.row_sampling import LoggedRows
 
 LAMBDA = "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND k <= 2 ORDER BY step, k"
 
@@ -56,9 +56,9 @@ def test_sampled_token_rows_are_told_where_they_are_read(tmp_path, capsys):
     rows = LoggedRows(responses=0.5)
     write_demonstration_run(tmp_path, name="half", steps=3, responses=16, rows=rows)
     assert ask(tmp_path, "SELECT count(*) AS n FROM tokens", "--format", "csv") == 0
-    told = capsys.readouterr()
-    assert told.err == "simko query: note: half holds token rows of 1 in 2 responses; roll-ups count every token\n"
-    assert told.out.startswith("n\n")
+    output = capsys.readouterr()
+    assert output.err == "simko query: note: half holds token rows of 1 in 2 responses; roll-ups count every token\n"
+    assert output.out.startswith("n\n")
     assert ask(tmp_path, LAMBDA, "--format", "csv") == 0
     assert capsys.readouterr().err == ""
 
@@ -93,17 +93,17 @@ def test_markup_in_data_is_shown_not_obeyed(runs, capsys):
 )
 def test_mistakes_are_one_line_and_exit_code_2(runs, arguments, message, capsys):
     assert ask(runs, *arguments) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.startswith("simko query: ")
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert message in output
+    assert output.startswith("simko query: ")
+    assert output.count("\n") == 1
 
 
 def test_an_empty_folder_is_no_error(tmp_path, capsys):
     assert ask(tmp_path, LAMBDA, "--format", "csv") == 0
-    said = capsys.readouterr()
-    assert said.out.strip() == "step,k,lambda_k"
-    assert "simko-train --probe" in said.err
+    output = capsys.readouterr()
+    assert output.out.strip() == "step,k,lambda_k"
+    assert "simko-train --probe" in output.err
 
 
 def test_a_missing_folder_is_an_error(tmp_path, capsys):
@@ -116,9 +116,9 @@ def test_a_damaged_part_is_warned_about_and_the_rest_answered(runs, tmp_path, ca
     victim = sorted((tmp_path / "torn" / "tokens").glob("*.parquet"))[0]
     victim.write_bytes(victim.read_bytes()[:-5])
     assert ask(tmp_path, "SELECT count(DISTINCT step) AS n FROM tokens", "--format", "csv") == 0
-    said = capsys.readouterr()
-    assert int(said.out.split()[1]) < 3
-    assert f"warning: {victim}: torn" in said.err
+    output = capsys.readouterr()
+    assert int(output.out.split()[1]) < 3
+    assert f"warning: {victim}: torn" in output.err
 
 
 def test_the_dispatcher_lists_its_commands_and_knows_no_others(capsys):
@@ -230,5 +230,5 @@ def test_watching_tells_each_answer_once(tmp_path):
 )
 def test_more_mistakes(runs, arguments, message, capsys):
     assert ask(runs, *arguments) == 2
-    said = capsys.readouterr().err
-    assert message in said and said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert message in output and output.count("\n") == 1

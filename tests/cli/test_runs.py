@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import simko.store
 from simko.cli.simko import main
-from simko.store.comparison import differing, incomparable, pass_at_k_figures, step_figures
-from simko.store.demonstration import write_demonstration_run
-from simko.store.manifest import read_manifest
+from simko.store.analysis.run_comparison import differing, incomparable, pass_at_k_figures, step_figures
+from simko.store.demo.small_run import write_demonstration_run
+from simko.store.layout.manifest import read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def runs(tmp_path_factory):
     return folder
 
 
-def told(capsys, *arguments):
+def command_output(capsys, *arguments):
     code = main(list(map(str, arguments)))
     captured = capsys.readouterr()
     return code, captured.out, captured.err
@@ -30,7 +30,7 @@ def told(capsys, *arguments):
 
 def test_ls_has_a_line_a_run_with_its_last_figures(runs, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")  # nothing is cut short for it
-    code, out, _ = told(capsys, "ls", runs)
+    code, out, _ = command_output(capsys, "ls", runs)
     assert code == 0
     with simko.store.open(runs) as connection:
         rows = connection.execute("SELECT run, lambda_k FROM lambda_k WHERE verdict = 'all' AND k = 2 AND step = 12")
@@ -42,14 +42,14 @@ def test_ls_has_a_line_a_run_with_its_last_figures(runs, capsys, monkeypatch):
 
 
 def test_ls_of_nothing(tmp_path, capsys):
-    code, out, _ = told(capsys, "ls", tmp_path)
+    code, out, _ = command_output(capsys, "ls", tmp_path)
     assert (code, "simko-train --probe" in out) == (0, True)
-    code, _, err = told(capsys, "ls", tmp_path / "none")
+    code, _, err = command_output(capsys, "ls", tmp_path / "none")
     assert code == 2 and "no folder" in err and err.count("\n") == 1
 
 
 def test_show_tells_options_attempts_and_figures(runs, capsys):
-    code, out, err = told(capsys, "show", runs / "simko-one")
+    code, out, err = command_output(capsys, "show", runs / "simko-one")
     assert (code, err) == (0, "")
     assert out.startswith("simko-one: finished, 12 steps\n")
     for line in ("method", "learning_rate", "probe: forking", "attempt  status", "pass@256", "Λ(3)", "probe: "):
@@ -57,7 +57,7 @@ def test_show_tells_options_attempts_and_figures(runs, capsys):
 
 
 def test_diff_tells_what_differs_and_by_how_much(runs, capsys):
-    code, out, _ = told(capsys, "diff", runs / "grpo-one", runs / "simko-one")
+    code, out, _ = command_output(capsys, "diff", runs / "grpo-one", runs / "simko-one")
     assert code == 0
     assert [line.split() for line in out.splitlines()[:2]] == [
         ["option", "grpo-one", "simko-one"],
@@ -81,7 +81,7 @@ def test_diff_tells_what_differs_and_by_how_much(runs, capsys):
 
 
 def test_a_run_does_not_differ_from_itself(runs, capsys):
-    code, out, _ = told(capsys, "diff", runs / "simko-one", runs / "simko-one")
+    code, out, _ = command_output(capsys, "diff", runs / "simko-one", runs / "simko-one")
     assert code == 0 and "every option is the same" in out and "different" not in out
     assert all(float(line.split()[-4]) == 0 for line in out.splitlines() if line.startswith("pass@") and "…" in line)
 
@@ -92,20 +92,20 @@ def test_diff_says_what_keeps_two_runs_from_comparing(runs, tmp_path, capsys):
     info = json.loads(file.read_text())
     info["probe"]["temperature"], info["model"] = 0.6, "other\x1b[2J[red]"
     file.write_text(json.dumps(info))
-    _, out, _ = told(capsys, "diff", runs / "grpo-one", tmp_path / "cold")
+    _, out, _ = command_output(capsys, "diff", runs / "grpo-one", tmp_path / "cold")
     assert "different temperature: 1.0 against 0.6" in out
     assert "different model: demonstration against other\\x1b[2J[red]" in out and "\x1b" not in out
     for command in (("show", tmp_path / "cold"), ("ls", tmp_path)):
-        _, out, _ = told(capsys, *command)
+        _, out, _ = command_output(capsys, *command)
         assert "other\\x1b[2J[red]" in out and "\x1b" not in out
 
 
 def test_runs_without_a_common_step_are_not_compared(runs, tmp_path, capsys):
     (tmp_path / "empty" / "manifest").mkdir(parents=True)
     (tmp_path / "empty" / "run.json").write_text('{"schema_version": 1, "probe": null, "hyperparameters": []}')
-    code, out, _ = told(capsys, "diff", runs / "grpo-one", tmp_path / "empty")
+    code, out, _ = command_output(capsys, "diff", runs / "grpo-one", tmp_path / "empty")
     assert code == 0 and "no step in common" in out
-    code, out, _ = told(capsys, "show", tmp_path / "empty")
+    code, out, _ = command_output(capsys, "show", tmp_path / "empty")
     assert code == 0 and out.startswith("empty: empty, no steps")
 
 
@@ -113,7 +113,7 @@ def test_runs_without_a_common_step_are_not_compared(runs, tmp_path, capsys):
     "arguments", [("show",), ("diff", "{runs}/grpo-one"), ("show", "{runs}"), ("show", "{runs}/none")]
 )
 def test_what_is_no_run_is_a_line(arguments, runs, capsys):
-    code, _, err = told(capsys, *(argument.format(runs=runs) for argument in arguments))
+    code, _, err = command_output(capsys, *(argument.format(runs=runs) for argument in arguments))
     assert code == 2 and err.count("\n") == 1 and "Traceback" not in err
 
 
@@ -124,7 +124,7 @@ def test_a_damaged_page_is_named_and_the_rest_shown(command, runs, tmp_path, cap
     content = bytearray(part.read_bytes())
     content[50:400] = bytes(350)
     part.write_bytes(content)
-    code, out, err = told(capsys, *command.format(tmp_path).split())
+    code, out, err = command_output(capsys, *command.format(tmp_path).split())
     assert code == 0 and part.name in err and "left out" in err and out
 
 

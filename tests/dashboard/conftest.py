@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from simko.store.demonstration import write_demonstration_run
+from simko.store.demo.small_run import write_demonstration_run
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from simko.dashboard import charts
-from simko.store.schema import ENTROPY_BIN_WIDTH, ENTROPY_BINS
+from simko.dashboard.components import charts, panels
+from simko.store.layout.schema import ENTROPY_BIN_WIDTH, ENTROPY_BINS
 
-COLOURS = {"a": charts.colour(0), "b": charts.colour(1)}
+COLOURS = {"a": panels.colour(0), "b": panels.colour(1)}
 
 
 def values(array) -> list:
@@ -113,7 +113,7 @@ def test_candidates_escape_what_a_model_wrote_and_keep_number_tokens_apart():
 
 @pytest.mark.parametrize("n", [1, 2, 12])
 def test_every_run_of_twelve_has_a_valid_colour(n):
-    assert charts.faint(charts.colour(n), 0.5).startswith("rgba(")
+    assert panels.faint(panels.colour(n), 0.5).startswith("rgba(")
 
 
 def test_figures_are_json_without_colours_of_a_theme():

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from simko.dashboard.mirror import LEFT_ON_DISK, Mirror
-from simko.store.catalog import Catalog
-from simko.store.demonstration import demonstration_steps, write_demonstration_run
-from simko.store.manifest import read_manifest
-from simko.store.recorder import Recorder
-from simko.store.views import VIEWS
+from simko.store.demo.small_run import demonstration_steps, write_demonstration_run
+from simko.store.layout.manifest import read_manifest
+from simko.store.reading.catalog import Catalog
+from simko.store.reading.views import VIEWS
+from simko.store.writing.recorder import Recorder
 
 DERIVED = [view for view in VIEWS if view not in ("tokens", "token_push")]
 

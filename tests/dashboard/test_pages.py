@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 import simko.store
 from batches import random_batch
-from simko.dashboard import live_chart
-from simko.dashboard.page_pass_at_k import intervals
-from simko.dashboard.view import every_nth, plain, runs_folder
-from simko.store.demonstration import demonstration_steps, write_demonstration_run
-from simko.store.logged_rows import LoggedRows
-from simko.store.manifest import read_manifest
-from simko.store.recorder import Recorder
-from simko.store.run import create_or_resume
-from simko.store.statistics import bootstrap_interval, pass_at_k
+from simko.dashboard.components import live_chart
+from simko.dashboard.components.view import every_nth, plain, runs_folder
+from simko.dashboard.pages.pass_at_k import intervals
+from simko.store.analysis.estimators import bootstrap_interval, pass_at_k
+from simko.store.demo.small_run import demonstration_steps, write_demonstration_run
+from simko.store.layout.manifest import read_manifest
+from simko.store.layout.run import create_or_resume
+from simko.store.writing.recorder import Recorder
+from simko.store.writing.row_sampling import LoggedRows
 from streamlit.testing.v1 import AppTest
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
@@ -34,12 +34,12 @@ PAGES = tuple(CHARTS)
 def _script(page: str) -> None:
     import importlib
 
-    from simko.dashboard.view import mirror_of, runs_folder, sidebar
+    from simko.dashboard.components.view import mirror_of, runs_folder, sidebar
 
     mirror = mirror_of(str(runs_folder()))
     mirror.refresh()
     sidebar(mirror)
-    importlib.import_module(f"simko.dashboard.page_{page}").show()
+    importlib.import_module(f"simko.dashboard.pages.{page}").show()
 
 
 @pytest.fixture
@@ -61,12 +61,12 @@ def healthy(app: AppTest) -> AppTest:
 
 def figures(app: AppTest) -> list[dict]:
     """What the live charts on the page were given."""
-    found = []
+    result = []
     for element in app.get("bidi_component"):
         data = json.loads(element.proto.json)
         if "figure" in data:
-            found.append(json.loads(data["figure"]))
-    return found
+            result.append(json.loads(data["figure"]))
+    return result
 
 
 def strip(app: AppTest) -> list[dict]:
@@ -393,7 +393,7 @@ assert not app.exception, app.exception[0].stack_trace
 assert app.header[0].value == "Runs"
 assert len(app.dataframe[0].value) == 2
 for name in {PAGES[1:]!r}:
-    assert f"simko.dashboard.page_{{name}}" in sys.modules
+    assert f"simko.dashboard.pages.{{name}}" in sys.modules
 print(sorted({{"torch", "transformers", "trl", "accelerate"}} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -11,9 +11,9 @@ import pytest
 from commands import command
 from simko.dashboard.report import Block, Report, run_report, study_report, to_html, write_images
 from simko.dashboard.report.document import ReportFailed
-from simko.store.demonstration import write_demonstration_run
-from simko.store.manifest import read_manifest
-from simko.store.study import open_study
+from simko.store.analysis import open_study
+from simko.store.demo.small_run import write_demonstration_run
+from simko.store.layout.manifest import read_manifest
 from synthetic import Made, write_study
 
 EVIL = "<script>alert('x')</script>"
@@ -37,7 +37,7 @@ def figures(page):
 
 def test_a_study_report_shows_every_table_and_figure_and_loads_nothing(study_folder):
     with open_study(study_folder) as study:
-        report, found = study_report(study)
+        report, result = study_report(study)
     page = to_html(report)
     titles = [block.title for block in report.blocks]
     assert titles[:2] == ["Verdicts", "After training"]
@@ -51,7 +51,7 @@ def test_a_study_report_shows_every_table_and_figure_and_loads_nothing(study_fol
         assert title in titles
     assert "The same rollouts under another loss" in titles and "Missing runs" in titles
     assert len(figures(page)) == sum(block.figure is not None for block in report.blocks) >= 9
-    assert all(verdict.claim in page for verdict in found.verdicts)
+    assert all(verdict.claim in page for verdict in result.verdicts)
     html_alone = re.sub(r"<script.*?</script>", "", page, flags=re.S)
     assert not re.search(r'(src|href)\s*=\s*"(?!#)', html_alone)
     assert "@import" not in html_alone and "url(" not in html_alone

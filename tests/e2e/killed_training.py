@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from simko.cli.train import main
-from simko.trainers.engine import RankedGRPOTrainer
+from simko.trainers.engine.trainer import RankedGRPOTrainer
 
 step, rank, *arguments = sys.argv[1:]
 score = RankedGRPOTrainer._compute_loss

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from simko.store.demonstration import demonstration_steps, write_demonstration_run
+from simko.store.demo.small_run import demonstration_steps, write_demonstration_run
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
 CHART = ".js-plotly-plot .main-svg"

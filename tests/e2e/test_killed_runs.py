@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 import simko.store
 from commands import SHORT, command
-from simko.store.checkup import check
-from simko.trainers.checkpoints import newest_whole
+from simko.store.maintenance.doctor import check
+from simko.trainers.engine.checkpoints import newest_whole
 
 DYING = Path(__file__).parent / "killed_training.py"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -84,8 +84,8 @@ def test_a_killed_run_resumed_is_the_run_that_was_not_killed(trained, tmp_path):
     assert query(run, "SELECT status, last_step, attempts FROM runs") == [("finished", 8, 3)]
     assert_same_rows(run, reference)
     # The losses too: what training said at step 8 is what it said then
-    said = [re.search(r"step 8/8 .*?  (?=[\d.]+ steps/s)", output)[0] for output in (done.stdout, trained[1].stdout)]
-    assert said[0] == said[1]
+    lines = [re.search(r"step 8/8 .*?  (?=[\d.]+ steps/s)", output)[0] for output in (done.stdout, trained[1].stdout)]
+    assert lines[0] == lines[1]
 
 
 def test_a_rank_that_is_killed_is_seen_and_the_run_goes_on_with_another_number(tmp_path):

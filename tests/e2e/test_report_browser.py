@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from simko.dashboard.report import run_report, to_html, write_images
-from simko.store.demonstration import write_demonstration_run
+from simko.store.demo.small_run import write_demonstration_run
 
 pytestmark = pytest.mark.browser
 

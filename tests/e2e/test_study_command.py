@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import simko.store
-import simko.trainers.base_policy
+import simko.trainers.models.base_policy
 from commands import command
 from simko.cli.simko import main
 from studies import HEAD
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
     """A folder with the study's file and its second base policy, as if built before."""
     folder = tmp_path_factory.mktemp("study")
     (folder / "mine.yaml").write_text(HEAD + HELD_UP)
-    shipped = Path(next(iter(simko.trainers.base_policy.__path__))) / "countdown"
+    shipped = Path(next(iter(simko.trainers.models.base_policy.__path__))) / "countdown"
     shutil.copytree(shipped, folder / "out" / "bases" / "countdown-1")
     return folder
 
@@ -64,10 +64,10 @@ def done(folder):
 
 def test_a_dry_run_starts_nothing(folder, tmp_path, capsys):
     assert call(folder, "--dry-run", output=str(tmp_path / "out")) == 0
-    said = capsys.readouterr().out
-    assert "5 runs: 0 done, 5 to do; 1 base policies to build" in said
+    output = capsys.readouterr().out
+    assert "5 runs: 0 done, 5 to do; 1 base policies to build" in output
     for cell in (*NAMES, "compare", "countdown-1", "missing/folder", "max_steps=4"):
-        assert cell in said
+        assert cell in output
     assert not list(tmp_path.iterdir())
 
 
@@ -78,10 +78,10 @@ def test_a_failing_run_stops_no_other_and_is_told(done, capsys):
     assert [row[0] for row in rows] == NAMES
     assert {row[1:] for row in rows} == {("finished", "grpo", 4), ("finished", "simko", 4)}
     assert call(folder, "--workers", "2") == 1
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith("simko study: broken-seed1: simko-train: no folder missing/folder")
-    assert told[0].endswith("(log: out/logs/broken-seed1.log)")
-    assert len(told) == 2 and told[1].startswith("simko study: missing: 1;")
+    output = capsys.readouterr().err.splitlines()
+    assert output[0].startswith("simko study: broken-seed1: simko-train: no folder missing/folder")
+    assert output[0].endswith("(log: out/logs/broken-seed1.log)")
+    assert len(output) == 2 and output[1].startswith("simko study: missing: 1;")
 
 
 def test_the_plan_is_recorded_missing_runs_too(done):
@@ -113,9 +113,9 @@ def test_called_again_it_leaves_finished_runs_alone(done, capsys):
 def test_finished_runs_with_other_options_are_refused(done, capsys):
     folder, _ = done
     assert call(folder, "--max_steps", "8") == 2
-    said = capsys.readouterr().err
-    assert "out/grpo-seed1 was run with max_steps 4, the study wants 8; choose another --output" in said
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert "out/grpo-seed1 was run with max_steps 4, the study wants 8; choose another --output" in output
+    assert output.count("\n") == 1
 
 
 def test_a_studys_run_is_the_same_run_as_by_hand(done, tmp_path):
@@ -143,8 +143,8 @@ def test_a_studys_run_is_the_same_run_as_by_hand(done, tmp_path):
 )
 def test_mistakes_are_one_line(arguments, message, capsys):
     assert main(["study", *arguments]) == 2
-    said = capsys.readouterr().err
-    assert message in said and said.startswith("simko study: ") and said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert message in output and output.startswith("simko study: ") and output.count("\n") == 1
 
 
 def test_a_folder_of_something_else_is_refused(done, capsys):
@@ -169,9 +169,9 @@ def test_runs_wait_for_a_choice_that_cannot_be_made_and_others_do_not(tmp_path, 
     entry = "runs:\n  - {method: simko, options: {model: missing/folder}, select: {simko_alpha: [0.1, 0.2]}}\n"
     (tmp_path / "mine.yaml").write_text(HEAD + entry + "  - {method: grpo, seeds: [1]}\nselect: {seeds: [9]}\n")
     assert call(tmp_path) == 1
-    told = capsys.readouterr().err
-    assert "simko-simko_alpha0.1-seed9: simko-train: no folder missing/folder" in told
-    assert "simko-seed1: not started: simko_alpha cannot be chosen before every selection run has finished\n" in told
+    output = capsys.readouterr().err
+    assert "simko-simko_alpha0.1-seed9: simko-train: no folder missing/folder" in output
+    assert "simko-seed1: not started: simko_alpha cannot be chosen before every selection run has finished\n" in output
     assert query(tmp_path / "out", "SELECT run, status FROM runs") == [("grpo-seed1", "finished")]
     record = json.loads((tmp_path / "out" / "study.json").read_text())
     assert "simko_alpha" not in record["runs"][0]["options"]

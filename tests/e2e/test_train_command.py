@@ -111,7 +111,7 @@ def test_ctrl_c_leaves_a_readable_run_that_resumes(tmp_path):
     [
         (["--probe_k", "58"], "vocabulary of 57"),
         (["--probe", "--probe_every", "0"], "give 1"),
-        (["--probe", "--probe_responses", "2"], "lies in (0, 1]"),
+        (["--probe", "--probe_response_fraction", "2"], "lies in (0, 1]"),
         (["--probe", "--probe_precision", "int8"], "int8"),
         (["--simko_k", "0"], "between 1 and 57"),
         (["--simko_alpha", "2"], "simko_alpha must lie in"),
@@ -124,8 +124,8 @@ def test_ctrl_c_leaves_a_readable_run_that_resumes(tmp_path):
 def test_mistakes_end_in_one_line_before_training(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["--probe", *SHORT, "--task", "countdown", *arguments]) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.startswith("simko-train: ")
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert message in output
+    assert output.startswith("simko-train: ")
+    assert output.count("\n") == 1
     assert not list(tmp_path.rglob("run.json"))

@@ -38,6 +38,8 @@ class MemoryRecorder:
 
     def put(self, batch):
         self.batches.append(batch() if callable(batch) else batch)
+        if self.batches[-1].responses is not None:
+            self.put_responses(self.batches[-1].responses)
         self.events.append(("batch", self.batches[-1].step))
 
     def put_responses(self, columns):

@@ -13,16 +13,16 @@ def test_equals_the_quantile_of_each_response(seed, tau, b, t):
     generator = torch.Generator().manual_seed(seed)
     entropy = torch.rand(b, t, generator=generator, dtype=torch.float64)
     mask = torch.rand(b, t, generator=generator) > 0.4
-    found = forking_mask(entropy, mask, tau)
+    result = forking_mask(entropy, mask, tau)
     for row in range(b):
         counted = entropy[row][mask[row]]
         if len(counted) == 0:
-            assert not found[row].any()
+            assert not result[row].any()
             continue
         threshold = torch.quantile(counted, tau)
         clear = (counted - threshold).abs() > 1e-12  # the two interpolate with different rounding
-        assert torch.equal(found[row][mask[row]][clear], (counted > threshold)[clear])
-        assert not found[row][~mask[row]].any()
+        assert torch.equal(result[row][mask[row]][clear], (counted > threshold)[clear])
+        assert not result[row][~mask[row]].any()
 
 
 def test_padding_never_moves_the_threshold():

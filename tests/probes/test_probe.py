@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from simko.probes import NullProbe, Probe, ProbeCannotSee, TooManyCandidates, add_ranked_head, forking_mask
-from simko.probes.rows import left_align
+from simko.probes.recording.rows import left_align
 from simko.store.errors import RunExists
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
@@ -320,8 +320,8 @@ def test_an_error_switches_the_probe_off_and_training_goes_on(llama, batch, memo
     assert len([w for w in caught if "switched off" in str(w.message)]) == 1
     assert not probe.active and probe.errors == 1
     train(plain, batch, steps=3)
-    for found, expected in zip(model.parameters(), plain.parameters(), strict=True):
-        assert torch.equal(found, expected)
+    for result, expected in zip(model.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(result, expected)
     probe.close()
     assert memory.events[-1] == ("close", "finished")
 
@@ -339,8 +339,8 @@ def test_a_probe_changes_no_gradient(llama, batch, memory, tmp_path):
     Probe.attach(model, tmp_path, recorder=memory)
     train(model, batch, steps=3, micro_batches=2)
     train(plain, batch, steps=3, micro_batches=2)
-    for found, expected in zip(model.parameters(), plain.parameters(), strict=True):
-        assert torch.equal(found, expected)
+    for result, expected in zip(model.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(result, expected)
     assert len(memory.batches) == 6
 
 
@@ -452,8 +452,8 @@ def test_under_ddp(llama, batch, memory, tmp_path):
         assert memory.events == [("batch", 1), ("end", 1), ("batch", 2), ("end", 2)]
         plain = llama()
         train(plain, batch, steps=2)
-        for found, expected in zip(model.parameters(), plain.parameters(), strict=True):
-            torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+        for result, expected in zip(model.parameters(), plain.parameters(), strict=True):
+            torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
     finally:
         torch.distributed.destroy_process_group()
 
@@ -473,8 +473,8 @@ def test_null_probe_has_the_same_surface():
 def test_left_align_keeps_each_rows_order_and_gaps(rows):
     mask = np.array(rows)
     token_id = np.arange(mask.size).reshape(mask.shape)
-    found = left_align({"mask": mask, "token_id": token_id})
-    for before, ids, after, moved in zip(mask, token_id, found["mask"], found["token_id"], strict=True):
+    result = left_align({"mask": mask, "token_id": token_id})
+    for before, ids, after, moved in zip(mask, token_id, result["mask"], result["token_id"], strict=True):
         assert moved[after].tolist() == ids[before].tolist()
         if before.any():
             assert after[0]

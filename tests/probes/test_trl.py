@@ -64,8 +64,8 @@ def test_stock_trainer(llama, tokenizer, tmp_path, options):
         probed.train()
         assert probe.active
     assert losses(probed) == pytest.approx(losses(stock), abs=1e-5)
-    for found, expected in zip(probed.model.parameters(), stock.model.parameters(), strict=True):
-        torch.testing.assert_close(found, expected, atol=2e-4, rtol=0)
+    for result, expected in zip(probed.model.parameters(), stock.model.parameters(), strict=True):
+        torch.testing.assert_close(result, expected, atol=2e-4, rtol=0)
     assert not torch.allclose(stock.model.lm_head.weight, llama().lm_head.weight, atol=1e-3)
 
     tokens, responses, rollups = (

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import simko.store
 from simko.cli.simko import main
-from simko.store.catalog import Catalog
-from simko.store.compaction import compact
-from simko.store.demonstration import write_demonstration_run
-from simko.store.garbage import collect
-from simko.store.named_queries import PARAMETER, named_queries
-from simko.store.schema import COLUMNS, TABLES
-from simko.store.views import VIEWS
+from simko.store.demo.small_run import write_demonstration_run
+from simko.store.layout.schema import COLUMNS, TABLES
+from simko.store.maintenance.compaction import compact
+from simko.store.maintenance.garbage import collect
+from simko.store.reading.catalog import Catalog
+from simko.store.reading.named_queries import PARAMETER, named_queries
+from simko.store.reading.views import VIEWS
 
 DOCS = Path(__file__).parents[2] / "docs"
 SECTION = re.compile(r"^### `(\w+)`( \(view\))?\n(.*?)(?=^#|\Z)", re.M | re.S)
@@ -105,8 +105,8 @@ def test_what_is_read_without_the_package_is_what_the_views_say(tmp_path, monkey
     def asked(sql):
         connection = duckdb.connect()
         for statement in sql.split(";\n"):
-            found = connection.execute(statement)
-        return found.df()
+            result = connection.execute(statement)
+        return result.df()
 
     def same():
         with simko.store.open("runs") as connection:

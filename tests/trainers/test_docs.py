@@ -7,8 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from simko.trainers.methods import METHODS, owner
-from simko.trainers.options import RunArguments
+from simko.trainers.options.arguments import RunArguments
+from simko.trainers.options.methods import METHODS, owner
 from simko.trainers.study.plan import Plan
 from simko.trainers.study.specification import load, shipped
 from synthetic import Made, write_study
@@ -27,11 +27,11 @@ def test_every_option_of_a_method_is_in_its_row_with_its_default():
         method = owner(option.name)
         if method is None:
             continue
-        said = re.search(rf"--{option.name}( [^`]+)?`", ROWS[method])
-        assert said, option.name
+        match = re.search(rf"--{option.name}( [^`]+)?`", ROWS[method])
+        assert match, option.name
         if option.default is not None:
             default = f"{option.default:g}" if isinstance(option.default, float) else str(option.default)
-            assert (said[1] or "").strip() == default, option.name
+            assert (match[1] or "").strip() == default, option.name
 
 
 def test_the_shipped_studies_are_listed():

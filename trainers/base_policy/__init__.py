@@ -1,11 +1,5 @@
-"""The built-in base policies: transformers checkpoints that ship with the package, one for each built-in task."""
+"""Public name of `trainers/models/base_policy/`."""
 
-from __future__ import annotations
+from ..models.base_policy import BASE_POLICIES, COUNTDOWN_BASE
 
-from pathlib import Path
-
-_HERE = Path(__file__).parent
-
-BASE_POLICIES = {f"{task}-base": _HERE / task for task in ("countdown", "countdown4", "tree")}
-"""Name → folder of the checkpoint: config, weights, tokenizer. `base_policy/build.py` made them and can remake them."""
-COUNTDOWN_BASE = BASE_POLICIES["countdown-base"]
+__all__ = ["BASE_POLICIES", "COUNTDOWN_BASE"]

@@ -6,9 +6,9 @@ Any loss that consumes log-probabilities and advantages (TRL's `grpo`, `dapo`, `
 trains by the method, clipping included.
 """
 
-from .batch import GroupObjective, Objective, ScoredBatch, Surrogate, TokenObjective
 from .covariance import ClipCov, KLCov
 from .entropy import EntropyAdvantage, ForkingTokens
+from .objective import GroupObjective, Objective, ScoredBatch, Surrogate, TokenObjective
 from .pass_at_k import PKPO, PassAtKTraining
 from .reinforce import Reinforce, nsr, psr, w_reinforce
 from .simko import SimKO

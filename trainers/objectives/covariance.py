@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .batch import ScoredBatch, Surrogate, TokenObjective
+from .objective import ScoredBatch, Surrogate, TokenObjective
 
 _ROUNDING = 1e-5
 """A smaller |log π - log π_old| is two passes' float32 rounding, whose sign would be a random full-sized gradient."""
@@ -54,7 +54,7 @@ class KLCov(TokenObjective):
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or self.beta < 0:
             raise ValueError(
-                f"kl_cov_share must lie in (0, 1] and kl_cov_beta not be negative: {self.share}, {self.beta}"
+                f"kl_cov_ratio must lie in (0, 1] and kl_cov_beta not be negative: {self.share}, {self.beta}"
             )
 
     def __call__(self, batch: ScoredBatch) -> Surrogate:
@@ -90,7 +90,7 @@ class ClipCov(TokenObjective):
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or self.low >= self.high:
             raise ValueError(
-                "clip_cov_share must lie in (0, 1] and clip_cov_low below clip_cov_high: "
+                "clip_cov_ratio must lie in (0, 1] and clip_cov_low below clip_cov_high: "
                 f"{self.share}, {self.low}, {self.high}"
             )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .batch import ScoredBatch, Surrogate, TokenObjective
+from .objective import ScoredBatch, Surrogate, TokenObjective
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .batch import GroupObjective
+from .objective import GroupObjective
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class PassAtKTraining(GroupObjective):
     A₊ = (1 - R̄)/σ, A₋ = (1 - R̄ - C(n₋-1, k-1)/C(n-1, k-1))/σ; all 0 where R̄ is 0 or 1.
 
     Attributes:
-        k_of_group: k, between 1 and the group's size.
+        k: k, between 1 and the group's size.
 
     Raises:
         ValueError: k is below 1.
@@ -29,18 +29,18 @@ class PassAtKTraining(GroupObjective):
     Source: arXiv 2508.10751, Eqs. 11-15; released code Passk_Training `passk_adv.py:10-19`.
     """
 
-    k_of_group: int = 4
+    k: int = 4
 
     def __post_init__(self) -> None:
-        if self.k_of_group < 1:
-            raise ValueError(f"passk_training_k must be at least 1, got {self.k_of_group}")
+        if self.k < 1:
+            raise ValueError(f"passk_training_k must be at least 1, got {self.k}")
 
     def group_advantages(self, rewards: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
         """(P, G) credits from (P, G) rewards; 1 is right."""
         result = torch.zeros_like(advantages)
         for row, group in enumerate(rewards):
             judged = ~group.isnan()
-            n, c, k = int(judged.sum()), int((group >= 1).sum()), self.k_of_group
+            n, c, k = int(judged.sum()), int((group >= 1).sum()), self.k
             if k > n:
                 continue
             none_right = math.comb(n - c, k) / math.comb(n, k)
@@ -63,7 +63,7 @@ class PKPO(GroupObjective):
     right responses and 0 on wrong ones. k = 1 is plain leave-one-out centring.
 
     Attributes:
-        k_of_group: k, between 1 and the group's size.
+        k: k, between 1 and the group's size.
 
     Raises:
         ValueError: k is below 1.
@@ -71,19 +71,19 @@ class PKPO(GroupObjective):
     Source: arXiv 2505.15201, Eqs. 27-33.
     """
 
-    k_of_group: int = 4
+    k: int = 4
 
     def __post_init__(self) -> None:
-        if self.k_of_group < 1:
-            raise ValueError(f"pkpo_k must be at least 1, got {self.k_of_group}")
+        if self.k < 1:
+            raise ValueError(f"pkpo_k must be at least 1, got {self.k}")
 
     def group_advantages(self, rewards: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:
         """(P, G) credits from (P, G) rewards."""
         result = torch.zeros_like(advantages)
         for row, group in enumerate(rewards):
             judged = (~group.isnan()).nonzero().flatten()
-            if len(judged) >= max(2, self.k_of_group):
-                result[row, judged] = leave_one_out_minus_one(group[judged], self.k_of_group).to(result.dtype)
+            if len(judged) >= max(2, self.k):
+                result[row, judged] = leave_one_out_minus_one(group[judged], self.k).to(result.dtype)
         return result
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from ...probes.forking import forking_mask
-from .batch import ScoredBatch, Surrogate, TokenObjective
+from .objective import ScoredBatch, Surrogate, TokenObjective
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class SimKO(TokenObjective):
             raise ValueError(f"simko_lambda must be positive (1 switches the penalty off), got {self.penalty}")
         if self.warmup_steps < 0:
             raise ValueError(f"simko_warmup_steps must not be negative, got {self.warmup_steps}")
+
+    @property
+    def num_candidates(self) -> int:
+        """K."""
+        return self.k
 
     def __call__(self, batch: ScoredBatch) -> Surrogate:
         """The surrogate log-probabilities (B, T) and per-token advantages (B, T)."""

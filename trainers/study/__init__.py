@@ -1,0 +1,1 @@
+"""Many runs: methods × learning rates × seeds × base policies, planned from a YAML file, run on worker processes."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..options import OptionError
+from ...store.errors import UsageError
 from ..tasks import BUILT_IN
-from .specification import Study
+from .specification import StudySpecification
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
@@ -20,14 +20,14 @@ def base_folder(output: Path, task: str, seed: int) -> Path:
     return output / "bases" / f"{task}-{seed}"
 
 
-def check_bases(study: Study) -> None:
+def check_bases(study: StudySpecification) -> None:
     """Refuse base policies that cannot be built.
 
     Raises:
-        OptionError: naming the task.
+        UsageError: naming the task.
     """
     if any(study.base_seeds) and study.task not in BUILT_IN:
-        raise OptionError(
+        raise UsageError(
             f"{study.source}: base_seeds: base policies of task {study.task} cannot be built, only those of "
             f"{', '.join(BUILT_IN)}; leave base_seeds out"
         )
@@ -44,7 +44,7 @@ def build_base(arguments: list[str]) -> int:
     Args:
         arguments: its folder, its task, its seed.
     """
-    from ..base_policy.build import main
+    from ..models.base_policy.build import main
 
     folder, task, seed = Path(arguments[0]), arguments[1], arguments[2]
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from ..options import OptionError
+from ...store.errors import UsageError
 from .bases import base_folder, build_base, is_complete
 from .folders import checked_state, claimed, discard
 from .plan import Plan, PlannedRun
-from .progress import Progress
 from .record import append_timing, write_record
 from .selection import choices
-from .workers import Job, Outcome, Running, Watcher, run_jobs
+from .study_progress import StudyProgress
+from .workers import Job, JobOutcome, Running, Watcher, run_jobs
 
 Train = Callable[[list[str]], int]
 
@@ -61,7 +61,7 @@ def execute(plan: Plan, train: Train, workers: int) -> list[Failure]:
         done = [run for run in runs if checked_state(run) == "done"]
         bases = missing_bases(plan, runs)
         write_record(plan, chosen, scores)
-        with Progress(len(runs) - len(done) + len(bases), len(done), workers) as progress:
+        with StudyProgress(len(runs) - len(done) + len(bases), len(done), workers) as progress:
             execution = _Execution(plan, train, workers, progress)
             execution.build(bases)
             for stage in plan.stages():
@@ -82,7 +82,7 @@ def missing_bases(plan: Plan, runs: Sequence[PlannedRun]) -> list[int]:
 class _Execution(Watcher):
     """The stages of a study; keeps what failed."""
 
-    def __init__(self, plan: Plan, train: Train, workers: int, progress: Progress) -> None:
+    def __init__(self, plan: Plan, train: Train, workers: int, progress: StudyProgress) -> None:
         self._plan, self._train, self._workers, self._progress = plan, train, workers, progress
         self.failures: list[Failure] = []
 
@@ -90,7 +90,7 @@ class _Execution(Watcher):
         """Pass it on."""
         self._progress.began(running)
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: JobOutcome) -> None:
         """Note how a job ended."""
         append_timing(self._plan.output, outcome)
         if outcome.status == "failed":
@@ -172,7 +172,7 @@ def check_workers(workers: int) -> None:
     """Refuse a number of workers that can do nothing.
 
     Raises:
-        OptionError: saying so.
+        UsageError: saying so.
     """
     if workers < 1:
-        raise OptionError(f"--workers {workers} must be at least 1")
+        raise UsageError(f"--workers {workers} must be at least 1")

@@ -18,11 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from ...store.errors import RunBusy, RunUnwritable
-from ...store.manifest import read_manifest
-from ...store.run import RUN_FILE, read_run
-from ..checkpoints import newest_whole
-from ..options import OptionError
+from ...store.errors import RunBusy, RunUnwritable, UsageError
+from ...store.layout.manifest import read_manifest
+from ...store.layout.run import RUN_FILE, read_run
+from ..engine.checkpoints import newest_whole
 from .plan import PlannedRun
 
 State = Literal["to do", "done", "to continue", "to restart", "busy"]
@@ -48,12 +47,12 @@ def checked_state(run: PlannedRun) -> State:
     """How far a run is, having seen that what is there to keep is what was planned.
 
     Raises:
-        OptionError: naming the run and the option that differs.
+        UsageError: naming the run and the option that differs.
     """
-    found = state(run.folder)
-    if found in ("done", "to continue") and not run.unchosen:
+    result = state(run.folder)
+    if result in ("done", "to continue") and not run.unchosen:
         _check_recorded(run)
-    return found
+    return result
 
 
 def _check_recorded(run: PlannedRun) -> None:
@@ -66,7 +65,7 @@ def _check_recorded(run: PlannedRun) -> None:
             pair = [None if path is None else Path(path).name for path in pair]
         if pair[0] != pair[1]:
             was, planned = ("its default" if value is None else value for value in pair)
-            raise OptionError(
+            raise UsageError(
                 f"{run.folder} was run with {name} {was}, the study wants {planned}; choose another --output, or "
                 "move that folder away to run it again"
             )
@@ -87,7 +86,7 @@ def claimed(output: Path, study: str) -> Iterator[None]:
     """Make the study's folder and hold it against a second `simko study`.
 
     Raises:
-        OptionError: another study, or a run, is there.
+        UsageError: another study, or a run, is there.
         RunBusy: another process is at work on it.
         RunUnwritable: it cannot be made or written.
     """
@@ -113,20 +112,20 @@ def check_folder(output: Path, study: str) -> None:
     """Refuse a folder that holds something else.
 
     Raises:
-        OptionError: naming what is there.
+        UsageError: naming what is there.
     """
     if (output / RUN_FILE).exists():
-        raise OptionError(f"{output} holds a run, not a study; choose another --output")
-    found = read_record(output).get("study", study)
-    if found != study:
-        raise OptionError(f"{output} holds the study {found}, not {study}; choose another --output")
+        raise UsageError(f"{output} holds a run, not a study; choose another --output")
+    result = read_record(output).get("study", study)
+    if result != study:
+        raise UsageError(f"{output} holds the study {result}, not {study}; choose another --output")
 
 
 def read_record(output: Path) -> dict[str, Any]:
     """The content of `study.json`; empty where there is none.
 
     Raises:
-        OptionError: it is damaged.
+        UsageError: it is damaged.
     """
     path = output / "study.json"
     try:
@@ -134,9 +133,9 @@ def read_record(output: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except NotADirectoryError as error:
-        raise OptionError(f"{output} is a file; choose another --output") from error
+        raise UsageError(f"{output} is a file; choose another --output") from error
     except (OSError, ValueError) as error:
-        raise OptionError(f"{path} is damaged; move it away, it is written again from the study's file") from error
+        raise UsageError(f"{path} is damaged; move it away, it is written again from the study's file") from error
     if not isinstance(content, dict):
-        raise OptionError(f"{path} is damaged; move it away, it is written again from the study's file")
+        raise UsageError(f"{path} is damaged; move it away, it is written again from the study's file")
     return content

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..methods import check_group, check_options, objective_of
-from ..options import OptionError
-from ..parsing import as_options, known_options, parse
+from ...store.errors import UsageError
+from ..options.methods import check_group, check_options, objective_of
+from ..options.parsing import as_options, known_options, parse
 from .bases import base_folder, check_bases
 from .reading import Grid, Options, nearest
-from .specification import SHARED, Entry, Study
+from .specification import SHARED, Entry, StudySpecification
 
 Role = Literal["selection", "compare", "frontier"]
 Choices = Mapping[str, Options]
@@ -71,17 +71,17 @@ class Plan:
         max_steps: instead of every run's own.
 
     Raises:
-        OptionError: a run is not possible as asked, or two would have one name.
+        UsageError: a run is not possible as asked, or two would have one name.
     """
 
     def __init__(
-        self, study: Study, output: Path, *, seeds: list[int] | None = None, max_steps: int | None = None
+        self, study: StudySpecification, output: Path, *, seeds: list[int] | None = None, max_steps: int | None = None
     ) -> None:
         self.study, self.output = study, output
         self.overrides: Options = {}
         if seeds is not None:
             if unknown := [seed for seed in seeds if seed not in study.seeds]:
-                raise OptionError(f"--seeds {unknown[0]} is none of the study's seeds {list(study.seeds)}")
+                raise UsageError(f"--seeds {unknown[0]} is none of the study's seeds {list(study.seeds)}")
             self.overrides["seeds"] = list(dict.fromkeys(seeds))
         if max_steps is not None:
             self.overrides["max_steps"] = max_steps
@@ -156,16 +156,16 @@ class Plan:
         """Parse every command line there may be."""
         study = self.study
         if bad := _unknown(study.options, self._known):
-            raise OptionError(f"{study.source}: options: unknown option {bad}{nearest(bad, self._known)}")
+            raise UsageError(f"{study.source}: options: unknown option {bad}{nearest(bad, self._known)}")
         for place, options in self._places():
             if bad := _unknown(options, self._known):
-                raise OptionError(f"{study.source}: {place}: unknown option {bad}{nearest(bad, self._known)}")
+                raise UsageError(f"{study.source}: {place}: unknown option {bad}{nearest(bad, self._known)}")
         if nameless := [entry.label for entry in study.entries if not _slug(entry.label)]:
-            raise OptionError(f"{study.source}: label {nameless[0]} needs a letter or a digit: folders are named so")
+            raise UsageError(f"{study.source}: label {nameless[0]} needs a letter or a digit: folders are named so")
         labels: dict[str, str] = {}
         for run in self.all({}):
             if run.name in labels:
-                raise OptionError(
+                raise UsageError(
                     f"{study.source}: {labels[run.name]} and {run.label} both have a run {run.name}; "
                     "change a label or a value"
                 )
@@ -235,8 +235,8 @@ class Plan:
             parsed = parse(arguments)
             objective_of(parsed[0])
             check_group(parsed[0], int(parsed[1].num_generations or 0))
-        except OptionError as error:
-            raise OptionError(f"{study.source}: {label}: {error}") from error
+        except UsageError as error:
+            raise UsageError(f"{study.source}: {label}: {error}") from error
         values = {option: _value(parsed, option) for option in options}
         recorded = as_options(*parsed)
         return PlannedRun(

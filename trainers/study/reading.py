@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from ..methods import METHODS
-from ..options import OptionError
+from ...store.errors import UsageError
+from ..options.methods import METHODS
 
 Options = dict[str, Any]
 Grid = dict[str, tuple[Any, ...]]
@@ -32,16 +32,16 @@ def parse_yaml(source: str, text: str) -> Any:
     """The content of a YAML file.
 
     Raises:
-        OptionError: naming the file and the line.
+        UsageError: naming the file and the line.
     """
     try:
         return yaml.load(text, _UniqueKeys)
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise OptionError(f"{source}{line}: not valid YAML: {error.problem or error.context}") from error
+        raise UsageError(f"{source}{line}: not valid YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         message = re.sub(r"\s+", " ", str(error))
-        raise OptionError(f"{source}: not valid YAML: {message}") from error
+        raise UsageError(f"{source}: not valid YAML: {message}") from error
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -60,7 +60,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 class Mapping:
-    """A YAML mapping and where it stands; every reader raises `OptionError` where it finds something else.
+    """A YAML mapping and where it stands; every reader raises `UsageError` where it finds something else.
 
     Args:
         where: the file and the place in it, as messages name them.
@@ -69,14 +69,14 @@ class Mapping:
 
     def __init__(self, where: str, content: Any) -> None:
         if not isinstance(content, dict) or not content:
-            raise OptionError(f"{where}: must be lines `key: value`")
+            raise UsageError(f"{where}: must be lines `key: value`")
         self.where, self.content = where, content
 
     def allow(self, *keys: str) -> None:
         """Refuse every other key."""
         for key in self.content:
             if key not in keys:
-                raise OptionError(f"{self.where}: unknown key {key}{nearest(key, keys)}")
+                raise UsageError(f"{self.where}: unknown key {key}{nearest(key, keys)}")
 
     def given(self, key: str) -> bool:
         """Whether the key is there."""
@@ -84,11 +84,11 @@ class Mapping:
 
     def _value(self, key: str, what: str) -> Any:
         if key not in self.content:
-            raise OptionError(f"{self.where}: {key} is missing; it must be {what}")
+            raise UsageError(f"{self.where}: {key} is missing; it must be {what}")
         return self.content[key]
 
-    def _wrong(self, key: str, what: str) -> OptionError:
-        return OptionError(f"{self.where}: {key} must be {what}, not {self.content[key]!r}")
+    def _wrong(self, key: str, what: str) -> UsageError:
+        return UsageError(f"{self.where}: {key} must be {what}, not {self.content[key]!r}")
 
     def text(self, key: str, default: str | None = None) -> str:
         """Text that is not blank."""
@@ -103,7 +103,7 @@ class Mapping:
         """The name of a training method."""
         name = self.text(key)
         if name not in METHODS:
-            raise OptionError(f"{self.where}: unknown method {name}{nearest(name, METHODS)}")
+            raise UsageError(f"{self.where}: unknown method {name}{nearest(name, METHODS)}")
         return name
 
     def list(self, key: str) -> list[Any]:
@@ -144,9 +144,9 @@ class Mapping:
             raise self._wrong(key, "lines `option: value`")
         for name, value in options.items():
             if name in RESERVED:
-                raise OptionError(f"{self.where}: {key}: {name} is set by the study itself; leave it out")
+                raise UsageError(f"{self.where}: {key}: {name} is set by the study itself; leave it out")
             if value is None:
-                raise OptionError(f"{self.where}: {key}: {name} has no value")
+                raise UsageError(f"{self.where}: {key}: {name} has no value")
         return options
 
     def grid(self, key: str) -> Grid:
@@ -154,7 +154,7 @@ class Mapping:
         grid = self.options(key)
         for name, values in grid.items():
             if not isinstance(values, list) or not values:
-                raise OptionError(f"{self.where}: {key}: {name} must be a list of values to choose from")
+                raise UsageError(f"{self.where}: {key}: {name} must be a list of values to choose from")
         return {name: tuple(values) for name, values in grid.items()}
 
     def maximise(self, key: str, default: str) -> tuple[int, ...]:
@@ -163,5 +163,5 @@ class Mapping:
         names = [name.strip() for name in text.split("+")]
         known = {f"pass@{k}": k for k in PASS_AT}
         if any(name not in known for name in names):
-            raise OptionError(f"{self.where}: {key}: {text} must be a sum of {', '.join(known)}")
+            raise UsageError(f"{self.where}: {key}: {text} must be a sum of {', '.join(known)}")
         return tuple(known[name] for name in names)

@@ -19,12 +19,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...store.run import now, write_atomically
+from ...store.layout.run import now, write_atomically
 from .folders import read_record
 from .plan import Plan, PlannedRun
 from .reading import Options
 from .selection import Score
-from .workers import Outcome
+from .workers import JobOutcome
 
 
 def write_record(plan: Plan, chosen: dict[str, Options], scores: list[Score]) -> None:
@@ -44,7 +44,7 @@ def write_record(plan: Plan, chosen: dict[str, Options], scores: list[Score]) ->
     write_atomically(plan.output / "study.json", json.dumps(content, indent=1, ensure_ascii=False, default=str))
 
 
-def append_timing(output: Path, outcome: Outcome) -> None:
+def append_timing(output: Path, outcome: JobOutcome) -> None:
     """Add a line to `timings.jsonl`."""
     line = {
         "run": outcome.job.name,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...store import open as open_run
-from ..options import OptionError
+from ...store.errors import UsageError
 from .folders import checked_state
 from .plan import Plan, PlannedRun
 from .reading import Grid, Options
@@ -45,7 +45,7 @@ def choices(plan: Plan) -> tuple[dict[str, Options], list[Score]]:
         `shared` or label → options, of the grids that are searched to the end; the score of every run of those.
 
     Raises:
-        OptionError: a selection run that is there was run with other options, or without validation problems.
+        UsageError: a selection run that is there was run with other options, or without validation problems.
     """
     chosen: dict[str, Options] = {}
     scores: list[Score] = []
@@ -57,9 +57,9 @@ def choices(plan: Plan) -> tuple[dict[str, Options], list[Score]]:
             if any(checked_state(run) != "done" for run in runs):
                 continue
             grid, maximise = criterion(plan, label)
-            found = [Score(label, _point(run, grid), run.seed, score(run.folder, maximise)) for run in runs]
-            chosen[label] = best(found)
-            scores += found
+            result = [Score(label, _point(run, grid), run.seed, score(run.folder, maximise)) for run in runs]
+            chosen[label] = best(result)
+            scores += result
     return chosen, scores
 
 
@@ -75,29 +75,29 @@ def score(run_dir: Path, maximise: Sequence[int], split: str = SPLIT) -> float:
     """The sum of a run's pass@k at its last evaluation.
 
     Raises:
-        OptionError: its log does not tell one of them.
+        UsageError: its log does not tell one of them.
     """
     with open_run(run_dir) as connection:
-        told = dict(connection.execute(_PASS_AT_K, [split]).fetchall())
-    if missing := [k for k in maximise if k not in told]:
-        raise OptionError(
+        available = dict(connection.execute(_PASS_AT_K, [split]).fetchall())
+    if missing := [k for k in maximise if k not in available]:
+        raise UsageError(
             f"{run_dir} has no pass@{missing[0]} on {split} problems to choose by; see --pass_at_k_steps and "
             "--pass_at_k_samples"
         )
-    return float(sum(told[k] for k in maximise))
+    return float(sum(available[k] for k in maximise))
 
 
 def best(scores: Sequence[Score]) -> Options:
     """The options with the highest mean score; a run whose pass@k is NaN has diverged and never wins."""
-    found: list[tuple[Options, list[float]]] = []
+    result: list[tuple[Options, list[float]]] = []
     for item in scores:
         value = -math.inf if math.isnan(item.score) else item.score
-        values = next((values for options, values in found if options == item.options), None)
+        values = next((values for options, values in result if options == item.options), None)
         if values is None:
-            found.append((item.options, [value]))
+            result.append((item.options, [value]))
         else:
             values.append(value)
-    return max(found, key=lambda entry: sum(entry[1]) / len(entry[1]))[0]
+    return max(result, key=lambda entry: sum(entry[1]) / len(entry[1]))[0]
 
 
 def _point(run: PlannedRun, grid: Grid) -> Options:

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from ..options import OptionError
+from ...store.errors import UsageError
 from .reading import Grid, Mapping, Options, nearest, parse_yaml
 
 SHARED = "shared"
@@ -70,7 +70,7 @@ class Frontier:
 
 
 @dataclass(frozen=True)
-class Study:
+class StudySpecification:
     """Everything a study's file says.
 
     Attributes:
@@ -103,25 +103,25 @@ def shipped() -> dict[str, str]:
     return {name: str(yaml.safe_load((folder / f"{name}.yaml").read_text())["description"]) for name in names}
 
 
-def load(name: str) -> Study:
+def load(name: str) -> StudySpecification:
     """A study by its shipped name or its file's path.
 
     Raises:
-        OptionError: there is none, or it is not as the format wants it.
+        UsageError: there is none, or it is not as the format wants it.
     """
     if not name.endswith((".yaml", ".yml")) and "/" not in name:
         if name not in shipped():
-            raise OptionError(f"there is no study {name}{nearest(name, shipped())}; a file of your own ends in .yaml")
+            raise UsageError(f"there is no study {name}{nearest(name, shipped())}; a file of your own ends in .yaml")
         return read(f"{name}.yaml", (files(__package__) / "studies" / f"{name}.yaml").read_text())
     try:
         return read(name, Path(name).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         hint = "`simko study --list` names the shipped ones"
-        raise OptionError(f"cannot read the study {name}: {reason}; {hint}") from error
+        raise UsageError(f"cannot read the study {name}: {reason}; {hint}") from error
 
 
-def read(source: str, text: str) -> Study:
+def read(source: str, text: str) -> StudySpecification:
     """Parse a study.
 
     Args:
@@ -129,18 +129,18 @@ def read(source: str, text: str) -> Study:
         text: YAML.
 
     Raises:
-        OptionError: naming the file, the place and what is wrong there.
+        UsageError: naming the file, the place and what is wrong there.
     """
     top = Mapping(source, parse_yaml(source, text))
     top.allow("study", "description", "task", "seeds", "base_seeds", "options", "runs", "select", "frontier")
     name = top.text("study")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise OptionError(f"{source}: study: {name!r} must be letters, digits, dots and dashes: folders are named so")
+        raise UsageError(f"{source}: study: {name!r} must be letters, digits, dots and dashes: folders are named so")
     seeds = top.integers("seeds")
     entries: list[Entry] = []
     for i, item in enumerate(top.list("runs")):
         entries.append(_entry(Mapping(f"{source}: runs[{i}]", item), seeds, entries))
-    study = Study(
+    study = StudySpecification(
         source=source,
         name=name,
         description=top.text("description"),
@@ -154,7 +154,7 @@ def read(source: str, text: str) -> Study:
         content=top.content,
     )
     if any(entry.grid for entry in entries) and not study.selection.seeds:
-        raise OptionError(f"{source}: select: seeds are missing; the grids of `runs` need seeds of their own")
+        raise UsageError(f"{source}: select: seeds are missing; the grids of `runs` need seeds of their own")
     return study
 
 
@@ -165,17 +165,17 @@ def _entry(item: Mapping, seeds: tuple[int, ...], earlier: list[Entry]) -> Entry
     item.where += f" ({label})"
     labels = [entry.label for entry in earlier]
     if label in labels or label == SHARED:
-        raise OptionError(f"{item.where}: label {label} is taken; give another `label`")
+        raise UsageError(f"{item.where}: label {label} is taken; give another `label`")
     inherit = item.text("inherit") if item.given("inherit") else None
     if inherit is not None and inherit not in labels:
         hint = nearest(inherit, labels) if labels else ""
-        raise OptionError(f"{item.where}: inherit: no entry above is labelled {inherit}{hint}")
+        raise UsageError(f"{item.where}: inherit: no entry above is labelled {inherit}{hint}")
     grid = item.grid("select")
     if grid and inherit is not None:
-        raise OptionError(f"{item.where}: an entry that inherits takes what was selected there; leave out its `select`")
+        raise UsageError(f"{item.where}: an entry that inherits takes what was selected there; leave out its `select`")
     own = item.integers("seeds", seeds)
     if not set(own) <= set(seeds):
-        raise OptionError(f"{item.where}: seeds {sorted(set(own) - set(seeds))} are none of the study's {list(seeds)}")
+        raise UsageError(f"{item.where}: seeds {sorted(set(own) - set(seeds))} are none of the study's {list(seeds)}")
     return Entry(label, method, item.options("options"), grid, inherit, own)
 
 
@@ -186,17 +186,17 @@ def _selection(top: Mapping, seeds: tuple[int, ...]) -> Selection:
     item.allow("seeds", "maximise", "options", "method", "shared_maximise")
     own = item.integers("seeds")
     if both := sorted(set(own) & set(seeds)):
-        raise OptionError(f"{item.where}: seeds {both} are compared as well; selection needs seeds of its own")
+        raise UsageError(f"{item.where}: seeds {both} are compared as well; selection needs seeds of its own")
     maximise = item.maximise("maximise", "pass@1")
     if not item.given("options"):
         for key in ("method", "shared_maximise"):
             if item.given(key):
-                raise OptionError(f"{item.where}: {key} is about the shared grid; give its `options` or leave it out")
+                raise UsageError(f"{item.where}: {key} is about the shared grid; give its `options` or leave it out")
         return Selection(own, maximise)
     shared = item.grid("options")
     for name in shared:
         if name in top.options("options"):
-            raise OptionError(f"{item.where}: options: {name} is fixed in the study's `options` already; leave out one")
+            raise UsageError(f"{item.where}: options: {name} is fixed in the study's `options` already; leave out one")
     shared_maximise = item.maximise("shared_maximise", item.text("maximise", "pass@1"))
     return Selection(own, maximise, shared, item.method("method"), shared_maximise)
 
@@ -208,5 +208,5 @@ def _frontier(top: Mapping) -> Frontier | None:
     item.allow("method", "learning_rate_scale")
     scales = item.numbers("learning_rate_scale")
     if 1.0 in scales:
-        raise OptionError(f"{item.where}: learning_rate_scale 1 is the compared run itself; leave it out")
+        raise UsageError(f"{item.where}: learning_rate_scale 1 is the compared run itself; leave it out")
     return Frontier(item.method("method"), scales)

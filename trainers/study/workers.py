@@ -2,7 +2,7 @@
 
 Every job is a fresh process forked from a server that has imported the trainer and done nothing else, so a job starts
 within a second and cannot see another one's state. A job's stdout and stderr go to its log. Whatever happens to a job,
-the others go on: an error, a wrong exit code and a SIGKILL are all an `Outcome`. Ctrl-C interrupts the jobs as
+the others go on: an error, a wrong exit code and a SIGKILL are all an `JobOutcome`. Ctrl-C interrupts the jobs as
 `simko-train` is interrupted, waits for them, and is raised again; a job whose study has died interrupts itself.
 """
 
@@ -26,14 +26,14 @@ from typing import Literal, NoReturn
 
 import torch
 
-from ...store.run import now
+from ...store.layout.run import now
 
 PRELOADED = [
     "simko.cli.train",
     "simko.trainers.train",
     "simko.trainers.objectives",
-    "simko.trainers.base_policy.build",
-    "simko.store.catalog",
+    "simko.trainers.models.base_policy.build",
+    "simko.store.reading.catalog",
     "transformers.models.llama.modeling_llama",
 ]
 """Modules that are slow to import; importing them starts no thread and reads no option of a run."""
@@ -62,7 +62,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """How a job ended.
 
     Attributes:
@@ -93,7 +93,7 @@ class Watcher:
     def began(self, running: Running) -> None:
         """A job has started."""
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: JobOutcome) -> None:
         """A job has ended."""
 
     def tick(self) -> None:
@@ -138,8 +138,8 @@ def tail(log: Path, size: int = 8192) -> str:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    _, begun, said = ("\n" + text).rpartition(_FIRST)
-    return said.partition("\n")[2] if begun else text
+    _, begun, reason = ("\n" + text).rpartition(_FIRST)
+    return reason.partition("\n")[2] if begun else text
 
 
 def _start_server() -> None:
@@ -169,7 +169,7 @@ def _start(job: Job, running: list[Running]) -> None:
     running[-1].began = time.monotonic()  # the first one has waited for the server's imports
 
 
-def _outcome(item: Running) -> Outcome:
+def _outcome(item: Running) -> JobOutcome:
     wall = time.monotonic() - item.began
     code = item.process.exitcode
     cpu = None
@@ -178,11 +178,11 @@ def _outcome(item: Running) -> Outcome:
     item.receiver.close()
     item.process.close()
     if code == 0:
-        return Outcome(item.job, "finished", "", wall, cpu)
-    said = last_line(item.job.log)
+        return JobOutcome(item.job, "finished", "", wall, cpu)
+    reason = last_line(item.job.log)
     if code is not None and code < 0:
-        said = f"killed by {signal.Signals(-code).name}" + (f"; its log ends: {said}" if said else "")
-    return Outcome(item.job, "failed", said or f"exit code {code}", wall, cpu)
+        reason = f"killed by {signal.Signals(-code).name}" + (f"; its log ends: {reason}" if reason else "")
+    return JobOutcome(item.job, "failed", reason or f"exit code {code}", wall, cpu)
 
 
 def _interrupt(running: list[Running]) -> None:

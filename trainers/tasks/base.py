@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from ...store.schema import Verdict
+from ...store.layout.schema import Verdict
 
 
 @runtime_checkable

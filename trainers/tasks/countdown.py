@@ -19,7 +19,7 @@ from functools import cache
 from itertools import combinations_with_replacement, permutations, product
 from typing import Any
 
-from ...store.schema import Verdict
+from ...store.layout.schema import Verdict
 from .base import judge_listed
 
 NUMBERS = range(1, 10)
@@ -87,13 +87,13 @@ def max_completion_length(count: int) -> int:
 @cache
 def problems(count: int = 3) -> tuple[Problem, ...]:
     """The solvable problems with that many numbers, by numbers, then target."""
-    found = []
+    result = []
     for numbers in combinations_with_replacement(NUMBERS, count):
         by_value: dict[int, list[str]] = {}
         for expression in expressions(numbers):
             by_value.setdefault(evaluate_left_to_right(expression.split()), []).append(expression)
-        found += [Problem(numbers, target, tuple(by_value[target])) for target in TARGETS if target in by_value]
-    return tuple(found)
+        result += [Problem(numbers, target, tuple(by_value[target])) for target in TARGETS if target in by_value]
+    return tuple(result)
 
 
 @cache

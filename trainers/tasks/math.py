@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from ...store.schema import Verdict
-from ..grading import MathGrader
+from ...store.layout.schema import Verdict
 from .dataset import Purpose, read_rows
+from .grading import MathGrader
 from .problems import as_dataset
 
 TRAIN = "DigitalLearningGmbH/MATH-lighteval"

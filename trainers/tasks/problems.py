@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..boxed import last_boxed
 from ..errors import ColumnsMissing, DatasetUnreadable
+from .boxed import last_boxed
 
 INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...store.schema import Verdict
+from ...store.layout.schema import Verdict
 from .base import judge_listed
 
 ACTIONS = ("A", "B", "C", "D")

@@ -1,0 +1,163 @@
+"""What the sidebar has chosen, and the frame every page lives in: its words, its refresh, its empty state.
+
+    def show() -> None:                      # a page
+        live(draw)
+
+    def draw(view: View) -> None: ...        # runs again every two seconds while Live is on
+
+A page's drawing computes first and draws then, in a fixed order of elements, so that a refresh changes figures in
+place.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from ..mirror import Mirror
+from . import panels
+
+REFRESH_SECONDS = 2
+_MOST_AT_START = 6
+_RUNS_PAGE = "simko.dashboard.pages.runs"  # where the problems are spelled out
+VERDICT_CHOICES = ("all", "right", "wrong", "unjudged")
+
+
+@dataclass(frozen=True)
+class View:
+    """The choices a page draws by.
+
+    Attributes:
+        mirror: the runs.
+        runs: those selected, in order of first appearance.
+        verdict: which responses count where it matters.
+        live: whether the page follows what is written.
+    """
+
+    mirror: Mirror
+    runs: list[str]
+    verdict: str
+    live: bool
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """Run → colour, the same on every page and for as long as the server lives."""
+        return {run: panels.colour(place) for run, place in self.mirror.order.items()}
+
+    def frame(self, sql: str, *parameters: object) -> pd.DataFrame:
+        """Rows of a query whose first parameter, `$1`, is the list of selected runs."""
+        return self.mirror.frame(sql, [self.runs, *parameters])
+
+
+def runs_folder(arguments: Sequence[str] | None = None) -> Path:
+    """The folder of runs: `--runs FOLDER`, else `SIMKO_RUNS`, else `runs`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for place, argument in enumerate(given):
+        if argument == "--runs" and place + 1 < len(given):
+            return Path(given[place + 1])
+        if argument.startswith("--runs="):
+            return Path(argument.removeprefix("--runs="))
+    return Path(os.environ.get("SIMKO_RUNS") or "runs")
+
+
+@st.cache_resource(show_spinner="Reading runs …")
+def mirror_of(folder: str) -> Mirror:
+    """The one mirror of a folder in this server."""
+    return Mirror(Path(folder))
+
+
+def style(order: Mapping[str, int]) -> str:
+    """CSS of the frame; a selected run wears its colour in the sidebar too (`order` as of the mirror)."""
+    tags = []
+    for run, place in order.items():
+        name = re.sub(r"[^A-Za-z0-9.-]", lambda sign: f"\\{ord(sign[0]):x} ", run)
+        tags.append(f'[data-tag][aria-label="{name}"] {{ background: {panels.colour(place)}; }}')
+    return "\n".join(
+        [
+            ".stMainBlockContainer { padding: 3rem 3rem 4rem; max-width: 1500px; }",
+            ".stMultiSelect [data-tag], .stMultiSelect [data-tag] span[title] { max-width: 100%; }",
+            *tags,
+        ]
+    )
+
+
+def sidebar(mirror: Mirror) -> None:
+    """Draw the sidebar and keep its choices in the session's state."""
+    state = st.session_state
+    known: list[str] = state.setdefault("known_runs", [])
+    chosen = [run for run in state.get("runs", []) if run in mirror.names]
+    new = [run for run in mirror.names if run not in known]
+    state["runs"] = [*chosen, *(new if known else new[-_MOST_AT_START:])]
+    state["known_runs"] = list(mirror.names)
+    with st.sidebar:
+        st.multiselect("Runs", mirror.names, key="runs", placeholder="choose runs to compare")
+        st.selectbox(
+            "Responses",
+            VERDICT_CHOICES,
+            key="verdict",
+            help="Which responses Λ(k), entropy and the list of responses show",
+        )
+        st.toggle("Live", value=True, key="live", help=f"Look for new steps every {REFRESH_SECONDS} seconds")
+        st.caption(f"Folder `{mirror.folder}`")
+
+
+def current(mirror: Mirror) -> View:
+    """The view as the sidebar stands."""
+    state = st.session_state
+    chosen = set(state.get("runs", []))
+    runs = [run for run in mirror.order if run in chosen]
+    return View(mirror, runs, state.get("verdict", "all"), bool(state.get("live", True)))
+
+
+def live(draw: Callable[[View], None]) -> None:
+    """Draw a page, and again every two seconds while Live is on; a run that appears or goes renews the sidebar too."""
+    mirror = mirror_of(str(runs_folder()))
+    view = current(mirror)
+    names = mirror.names
+
+    @st.fragment(run_every=REFRESH_SECONDS if view.live else None)
+    def fragment() -> None:
+        mirror.refresh(max_age=REFRESH_SECONDS / 2)
+        if mirror.names != names:
+            st.rerun()
+        draw(view)
+        if draw.__module__ != _RUNS_PAGE and (count := len(mirror.problems)):
+            st.caption(f"Not everything could be read ({count} problem{'s' * (count != 1)}): see the page Runs.")
+
+    fragment()
+
+
+def heading(title: str, words: str) -> None:
+    """A page's title, what one sees, and what a bad sign is."""
+    st.header(title)
+    st.markdown(words)
+
+
+def plain(text: str) -> str:
+    """Text as Markdown that shows it as it is."""
+    return re.sub(r"([\\`*_\[\]<>~$:|])", r"\\\1", text)
+
+
+def every_nth(first: int, last: int, most: int) -> int:
+    """The smallest n so that at most about `most` of the steps `first`..`last` are multiples of n."""
+    return max(1, -(-(last - first + 1) // most))
+
+
+def empty(view: View, what: str) -> None:
+    """Say why there is nothing to draw and what to do."""
+    if not view.mirror.names:
+        st.info(
+            f"No runs in `{view.mirror.folder}` yet. Start one with `simko-train --probe` and it appears here by "
+            "itself, or point the dashboard elsewhere: `streamlit run dashboard/app.py -- --runs FOLDER`."
+        )
+    elif not view.runs:
+        st.info("No run is selected. Choose one or more in the sidebar.")
+    else:
+        st.info(f"{what} It appears here by itself once it is written.")

@@ -1,0 +1,1 @@
+"""What one sees: a module per page, each with one function `show`."""

@@ -1,0 +1,107 @@
+"""Page: every run, how it stands, what could not be read, and what its figures mean."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from ...store.reading.incomplete_steps import incomplete_steps
+from ...store.reading.named_queries import named_query
+from ..components.view import View, empty, heading, live, plain
+
+_LOGPROBS = {"raw": "raw (temperature 1)", "processed": "at the sampling temperature"}
+
+
+def show() -> None:
+    """The page."""
+    heading(
+        "Runs",
+        "Every run of the folder with its latest figures. Λ(k) is the mean log-probability of the rank-k candidate, "
+        "in nats; a bad sign is Λ(1) close to 0 with Λ(2) and Λ(3) far below: one continuation is left to try.",
+    )
+    live(draw)
+
+
+def draw(view: View) -> None:
+    """The table, the problems, and the meaning of what was recorded."""
+    with view.mirror.snapshot() as cursor:
+        table = cursor.execute(named_query("overview").sql).df()
+        unreported = incomplete_steps(cursor)
+    problems = list(view.mirror.problems)
+    order = view.mirror.order
+    if table.empty:
+        empty(view, "")
+    else:
+        table = table.sort_values("run", key=lambda runs: runs.map(order))
+        _table(table)
+    for problem in problems:
+        st.warning(plain(problem))
+    for line in unreported:
+        st.warning(plain(line) + ".")
+    for run, lost in table.loc[table["dropped"] > 0, ["run", "dropped"]].itertuples(index=False):
+        st.warning(f"{plain(run)}: {lost} batches were not logged (the disk could not keep up, or a write failed).")
+    for run, left_out in table.loc[table["n_nonfinite"] > 0, ["run", "n_nonfinite"]].itertuples(index=False):
+        st.warning(
+            f"{plain(run)}: {left_out} tokens had a statistic that is not finite and are left out of every mean."
+        )
+    if not table.empty:
+        st.subheader("What was recorded")
+        st.markdown("Figures of two runs compare only where these agree.")
+        st.dataframe(_semantics(view, list(table["run"])), hide_index=True, width="stretch")
+
+
+def _table(table: pd.DataFrame) -> None:
+    number = st.column_config.NumberColumn
+    shown = table.assign(
+        pass_most_k=[_most(k) for k in table["most"]], pass_1=100 * table["pass_1"], pass_most=100 * table["pass_most"]
+    )
+    st.dataframe(
+        shown,
+        hide_index=True,
+        width="stretch",
+        column_order=[
+            "run", "status", "method", "last_step", "lambda_1", "lambda_2", "lambda_3",
+            "pass_1", "pass_most", "pass_most_k", "source", "task", "model", "attempts", "n_tokens", "created",
+        ],
+        column_config={
+            "last_step": number("steps"),
+            "lambda_1": number("Λ(1) nats", format="%.3f"),
+            "lambda_2": number("Λ(2) nats", format="%.3f"),
+            "lambda_3": number("Λ(3) nats", format="%.3f"),
+            "pass_1": number("pass@1", format="%.1f %%"),
+            "pass_most": number("pass@K", format="%.1f %%", help="at the largest K that can be told"),
+            "pass_most_k": st.column_config.TextColumn("K"),
+            "source": st.column_config.TextColumn("measured", help="exact, sampled, or from the training rollouts"),
+            "n_tokens": number("tokens", format="localized"),
+        },
+    )  # fmt: skip
+
+
+def _most(k: float) -> str:
+    return "" if pd.isna(k) else str(int(k))
+
+
+def _semantics(view: View, runs: list[str]) -> pd.DataFrame:
+    """One row a run, one column a fact."""
+    folders = {result.name: str(result.path) for result in view.mirror.runs}
+    facts = []
+    for run in runs:
+        info = view.mirror.info(run)
+        probe = info.get("probe") or {}
+        options = info.get("hyperparameters") or {}
+        logprobs = str(probe.get("logprobs"))
+        facts.append(
+            {
+                "run": run,
+                "K": probe.get("k"),
+                "temperature": probe.get("temperature"),
+                "log-probabilities": _LOGPROBS.get(logprobs, logprobs),
+                "entropy": probe.get("entropy"),
+                "forking tokens": probe.get("forking"),
+                "ties": probe.get("tie_rule"),
+                "dataset": info.get("dataset"),
+                "hyper-parameters": ", ".join(f"{name} = {value}" for name, value in options.items()),
+                "folder": folders.get(run),
+            }
+        )
+    return pd.DataFrame(facts).map(lambda value: "not recorded" if value in (None, "", "None") else str(value))

@@ -1,0 +1,1 @@
+"""One token's distribution: log-prob, rank, entropy, top-K; defined once, computed by a backend of choice."""

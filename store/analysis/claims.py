@@ -1,0 +1,134 @@
+"""The paper's five claims, each decided from a study's runs by a stated rule; nothing is decided beforehand.
+
+A claim is made of parts, each an estimate that should lie on one side of 0. A part *holds* when its 95 % interval lies
+wholly on that side, *does not hold* when it lies wholly on the other, and is *undecided* otherwise or with fewer than
+three seeds. A claim holds when all its parts do, does not when any part does not, and is undecided otherwise.
+Intervals resample seeds and problems; those of correlations, runs.
+
+Source of the claims: arXiv 2510.14807, sections 3 and 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from .correlation import Correlation
+from .outcomes import RANKS, Outcomes
+from .seed_bootstrap import Estimate
+
+Result = Literal["holds", "does not hold", "undecided"]
+FEWEST_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class ClaimPart:
+    """One statement of a claim.
+
+    Attributes:
+        statement: in words.
+        value, low, high: the estimate and its interval.
+        wanted: the side of 0 it should lie on, +1 or -1.
+        enough: whether there are runs enough to decide.
+    """
+
+    statement: str
+    value: float
+    low: float
+    high: float
+    wanted: int
+    enough: bool = True
+
+    @property
+    def result(self) -> Result:
+        """By the rule above."""
+        if not self.enough:
+            return "undecided"
+        low, high = (self.low, self.high) if self.wanted > 0 else (-self.high, -self.low)
+        return "holds" if low > 0 else "does not hold" if high < 0 else "undecided"
+
+
+@dataclass(frozen=True)
+class DecidedClaim:
+    """A claim and what became of it."""
+
+    number: int
+    claim: str
+    parts: tuple[ClaimPart, ...]
+
+    @property
+    def result(self) -> Result:
+        """By the rule above."""
+        results = [part.result for part in self.parts]
+        if "does not hold" in results:
+            return "does not hold"
+        return "holds" if results and all(result == "holds" for result in results) else "undecided"
+
+
+def verdicts(outcomes: Outcomes, correlations: Sequence[Correlation]) -> list[DecidedClaim]:
+    """The claims that the study's methods can speak to.
+
+    Args:
+        outcomes: of a study with GRPO and some of PSR, NSR, SimKO.
+        correlations: of Λ(1) with pass@k at the largest k.
+    """
+    study = outcomes.study
+    grpo, psr, nsr, simko = (study.label_of(m) for m in ("grpo", "psr", "nsr", "simko"))
+    present = set(outcomes.labels)
+    grpo, psr, nsr, simko = (label if label in present else None for label in (grpo, psr, nsr, simko))
+    if grpo is None or not outcomes.ks:
+        return []
+    k = outcomes.ks[-1]
+    result = [
+        DecidedClaim(1, "GRPO concentrates: Λ(1) rises, Λ(2) and Λ(3) fall", tuple(_concentration(outcomes, grpo)))
+    ]
+    if psr is not None and nsr is not None:
+        parts = (
+            _part(f"{psr} has a higher Λ(1) than {grpo}", outcomes.lambda_difference(psr, grpo, 1), 1),
+            _part(f"{nsr} has a lower Λ(1) than {grpo}", outcomes.lambda_difference(nsr, grpo, 1), -1),
+            _part(f"{psr} has a lower pass@{k} than {grpo}", outcomes.difference(psr, grpo, k), -1),
+            _part(f"{nsr} has a higher pass@{k} than {grpo}", outcomes.difference(nsr, grpo, k), 1),
+        )
+        result.append(DecidedClaim(2, "Right answers alone concentrate more than GRPO, wrong ones alone less", parts))
+    if simko is not None:
+        spread = tuple(
+            _part(
+                f"{simko} has a {'lower' if rank == 1 else 'higher'} Λ({rank}) than {grpo}",
+                outcomes.lambda_difference(simko, grpo, rank),
+                -1 if rank == 1 else 1,
+            )
+            for rank in RANKS
+        )
+        result.append(DecidedClaim(3, "SimKO keeps the distribution spread", spread))
+        better = (
+            _part(f"{simko} has a higher pass@{k} than {grpo}", outcomes.difference(simko, grpo, k), 1),
+            _part(f"{simko} does not have a lower pass@1 than {grpo}", outcomes.difference(simko, grpo, 1), 1),
+        )
+        result.append(DecidedClaim(4, f"SimKO has a higher pass@{k} than GRPO, and its pass@1 is not lower", better))
+    enough = len({o.planned.seed for o in outcomes.by_run.values()}) >= FEWEST_SEEDS
+    negative = tuple(
+        ClaimPart(f"Λ(1) against pass@{k}, {_WORDS[c.kind]}", c.r, c.low, c.high, -1, enough)
+        for c in correlations
+        if c.kind in _WORDS
+    )
+    result.append(DecidedClaim(5, f"The more concentrated, the lower pass@{k}", negative))
+    return result
+
+
+_WORDS = {"pooled": "all checkpoints pooled", "partial": "with the step and its square taken out"}
+
+
+def _concentration(outcomes: Outcomes, label: str) -> list[ClaimPart]:
+    return [
+        _part(
+            f"Λ({rank}) {'rises' if rank == 1 else 'falls'} from start to end",
+            outcomes.lambda_at(label, rank, change=True),
+            1 if rank == 1 else -1,
+        )
+        for rank in RANKS
+    ]
+
+
+def _part(statement: str, result: Estimate, wanted: int) -> ClaimPart:
+    return ClaimPart(statement, result.mean, result.low, result.high, wanted, result.seeds >= FEWEST_SEEDS)

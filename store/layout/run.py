@@ -1,0 +1,162 @@
+"""The folder of a run: `run.json`, the vocabulary, which attempt comes next, and where runs are found.
+
+`run.json` is written once, by the first process of the first attempt, and never changed; what differs between attempts
+(start step, options, status) is in the manifests. Files are published by writing a temporary name and renaming it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import RunExists, RunNameInvalid, RunNotFound, RunUnwritable, SchemaTooNew
+from .schema import SCHEMA_VERSION
+
+RUN_FILE = "run.json"
+MANIFEST_FOLDER = "manifest"
+VOCABULARY_FILE = "vocabulary.parquet"
+
+
+def now() -> str:
+    """The time as it is written everywhere: ISO 8601, UTC, seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def check_name(name: str) -> None:
+    """See that a name is that of one folder, and so cannot lead to another place.
+
+    Raises:
+        RunNameInvalid: it has separators, is hidden, too long, or not printable.
+    """
+    if Path(name).name != name or name.startswith((".", "-")) or not name.isprintable() or len(name.encode()) > 200:
+        raise RunNameInvalid(
+            f"run name {name!r} is no name of a folder: no /, nothing unprintable, no . or - first, at most 200 bytes"
+        )
+
+
+def create_or_resume(run_dir: Path, info: Mapping[str, Any], *, resume: bool) -> None:
+    """Make the run's folder and its `run.json`, or check that the run that is there can be continued.
+
+    Args:
+        run_dir: the run's folder; it may hold other things (checkpoints) already.
+        info: entries of `run.json`: run, method, hyperparameters, model, tokenizer, task, dataset, probe, versions,
+            config.
+        resume: continue the run that is there; a folder without one is started.
+
+    Raises:
+        RunExists: there is a run and `resume` is False.
+        SchemaTooNew: the run to continue was written by a newer store.
+        RunUnwritable: the folder cannot be made or written.
+    """
+    run_dir = Path(run_dir)
+    claim_folder(run_dir, resume=resume)
+    if (run_dir / RUN_FILE).exists():
+        read_run(run_dir)
+        return
+    content = {"schema_version": SCHEMA_VERSION, "run": run_dir.name, "created": now(), **info}
+    try:
+        (run_dir / MANIFEST_FOLDER).mkdir(parents=True, exist_ok=True)
+        write_atomically(run_dir / RUN_FILE, json.dumps(content, indent=1, ensure_ascii=False, default=str))
+    except OSError as error:
+        raise unwritable(run_dir, error) from error
+
+
+def claim_folder(run_dir: Path, *, resume: bool) -> None:
+    """Make the run's folder and see that a run may be written there, before anything costly is begun.
+
+    Raises:
+        RunExists: there is a run and `resume` is False.
+        RunUnwritable: the folder cannot be made or written.
+    """
+    run_dir = Path(run_dir)
+    if (run_dir / RUN_FILE).exists() and not resume:
+        raise RunExists(
+            f"{run_dir} already holds a run; give another --run_name, or continue it with --resume {run_dir}"
+        )
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        trial = run_dir / f".writable.{os.getpid()}.tmp"
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise unwritable(run_dir, error) from error
+
+
+def unwritable(run_dir: Path, error: OSError) -> RunUnwritable:
+    """The error to raise where the system refuses a write into a run's folder."""
+    return RunUnwritable(f"cannot write to {run_dir} ({error.strerror or error}); choose another --output_dir")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file under a temporary name and rename it into place."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def read_run(run_dir: Path) -> dict[str, Any]:
+    """The content of `run.json`.
+
+    Raises:
+        RunNotFound: there is none, or it is not readable as JSON.
+        SchemaTooNew: it was written by a newer store.
+    """
+    path = Path(run_dir) / RUN_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        result = int(content["schema_version"])
+    except OSError as error:
+        raise RunNotFound(f"no run at {run_dir} ({RUN_FILE}: {error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunNotFound(f"{path} is damaged; its Parquet files can still be read directly") from error
+    if result > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"{run_dir} was written with schema version {result}, this simko reads up to {SCHEMA_VERSION}; update simko"
+        )
+    run: dict[str, Any] = content
+    return run
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """The folders of runs in `folder`, sorted by name; `folder` may itself be a run.
+
+    Raises:
+        RunNotFound: the folder does not exist.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RunNotFound(f"no folder {folder}; give the folder of a run, or one that holds runs, with --runs")
+    if (folder / RUN_FILE).exists():
+        return [folder]
+    return sorted(path.parent for path in folder.glob(f"*/{RUN_FILE}"))
+
+
+def next_attempt(run_dir: Path) -> int:
+    """The number of the next attempt: one more than the newest manifest's."""
+    numbers = [int(path.name.split("-")[0]) for path in (Path(run_dir) / MANIFEST_FOLDER).glob("[0-9]*-[0-9]*.jsonl")]
+    return max(numbers, default=0) + 1
+
+
+def write_vocabulary(run_dir: Path, texts: Sequence[str]) -> None:
+    """Write the text of every token id, once; an existing vocabulary stays.
+
+    Raises:
+        RunUnwritable: the folder cannot be written.
+    """
+    path = Path(run_dir) / VOCABULARY_FILE
+    if path.exists():
+        return
+    table = pa.table({"token_id": pa.array(range(len(texts)), pa.int32()), "text": pa.array(list(texts), pa.string())})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        pq.write_table(table, temporary, compression="zstd")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise unwritable(Path(run_dir), error) from error

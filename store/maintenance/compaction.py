@@ -1,0 +1,227 @@
+"""Merging the small files of a run into large ones, while it is written and while it is read.
+
+    simko compact runs/first
+
+Files of one table, attempt and process are put one after the other into files of up to `FILE_ROWS` rows in row groups
+of `ROW_GROUP`; nothing is dropped and the order of rows is kept, so every query gives what it gave. One line in
+`manifest/merges.jsonl` makes the change (see `merges`): a kill before it leaves the parts as they were, a kill after it
+the merged file; half a file is a temporary one that nobody reads. The parts themselves stay for `GRACE_SECONDS` at
+least, for readers that looked before (`garbage`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import RunBusy
+from ..layout.manifest import read_manifest
+from ..layout.manifest_file import Part
+from ..layout.merges import MERGES_FILE, read_merges
+from ..layout.run import MANIFEST_FOLDER, now, read_run, unwritable
+from ..writing.parquet import ROW_GROUP, parquet_options
+
+FILE_ROWS = 4 * ROW_GROUP
+"""Rows at which a merged file is large enough."""
+_BATCH = 1 << 16
+
+
+@dataclass
+class Compaction:
+    """What a compaction did: files before, files made of them, their rows and bytes, lines about what it left alone."""
+
+    replaced: int = 0
+    made: int = 0
+    rows: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    left: list[str] = field(default_factory=list)
+
+
+def compact(run_dir: Path) -> Compaction:
+    """Merge the small files of a run.
+
+    Raises:
+        RunNotFound, SchemaTooNew: about the run.
+        RunBusy: it is being compacted by another process.
+        RunUnwritable: the folder cannot be written, or the disk is full; the run is as it was.
+    """
+    run_dir = Path(run_dir)
+    read_run(run_dir)
+    done = Compaction()
+    with locked(run_dir):
+        for group in _groups(read_manifest(run_dir).parts):
+            try:
+                size = _merge(run_dir, group)
+            except pa.ArrowException as error:
+                done.left.append(f"{group[0].path} … {group[-1].path.name}: {str(error).splitlines()[0]}; not merged")
+                continue
+            except OSError as error:
+                raise unwritable(run_dir, error) from error
+            done.replaced += len(group)
+            done.made += 1
+            done.rows += sum(part.rows for part in group)
+            done.bytes_before += sum(part.bytes for part in group)
+            done.bytes_after += size
+    return done
+
+
+@contextlib.contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Hold the lock of those who merge and remove files of a run.
+
+    Raises:
+        RunBusy: another process holds it.
+        RunUnwritable: the folder cannot be written.
+    """
+    import fcntl
+
+    try:
+        descriptor = os.open(run_dir / MANIFEST_FOLDER / ".lock-compaction", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise unwritable(run_dir, error) from error
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks: two at once then do the same work twice
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunBusy(f"{run_dir} is being compacted by another process; wait for it") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _groups(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    """Runs of parts to merge: of one table, attempt and process, in order, up to `FILE_ROWS` rows each."""
+    by_writer: dict[tuple[str, int, int], list[Part]] = {}
+    for part in parts:
+        by_writer.setdefault((part.table, part.attempt, part.rank), []).append(part)
+    for written in by_writer.values():
+        group: list[Part] = []
+        for part in written:
+            if group and sum(p.rows for p in group) + part.rows > FILE_ROWS:
+                if len(group) > 1:
+                    yield group
+                group = []
+            group.append(part)
+        if len(group) > 1:
+            yield group
+
+
+def _merge(run_dir: Path, parts: Sequence[Part]) -> int:
+    """Write one merged file and its line; returns its bytes.
+
+    Raises:
+        OSError: it could not be written; nothing has changed.
+        pa.ArrowException: a part cannot be read, or they do not fit together; nothing has changed.
+    """
+    first = parts[0]
+    folder = run_dir / first.table
+    serial = len(read_merges(run_dir)[0]) + 1
+    name = f"merged-{first.attempt:03d}-{first.rank:03d}-{serial:06d}.parquet"
+    temporary = folder / f".{name}.tmp"
+    try:
+        rows = _write(temporary, parts)
+        if rows != sum(part.rows for part in parts):
+            raise pa.ArrowInvalid(f"{rows} rows where the manifest says {sum(part.rows for part in parts)}")
+        size = temporary.stat().st_size
+        _sync(temporary)
+        os.replace(temporary, folder / name)
+        _sync(folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    line = {
+        "kind": "merge",
+        "table": first.table,
+        "path": f"{first.table}/{name}",
+        "attempt": first.attempt,
+        "rank": first.rank,
+        "steps": [min(part.first_step for part in parts), max(part.last_step for part in parts)],
+        "rows": rows,
+        "bytes": size,
+        "replaces": [str(part.path.relative_to(run_dir)) for part in parts],
+        "merged": now(),
+    }
+    try:
+        _append(run_dir / MANIFEST_FOLDER / MERGES_FILE, line)
+    except OSError:
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()  # nobody has been told of it
+        raise
+    return size
+
+
+def _write(path: Path, parts: Sequence[Part]) -> int:
+    """The rows of parts in one file, a row group in memory at a time; returns how many."""
+    rows = 0
+    with contextlib.ExitStack() as stack:
+        writer: pq.ParquetWriter | None = None
+        waiting: list[pa.RecordBatch] = []
+        for batch in _batches(parts):
+            if writer is None:
+                schema = batch.schema
+                options = parquet_options(parts[0].table, schema)
+                writer = stack.enter_context(pq.ParquetWriter(path, schema, **options))
+            waiting.append(batch)
+            rows += batch.num_rows
+            if sum(each.num_rows for each in waiting) >= ROW_GROUP:
+                writer.write_table(pa.Table.from_batches(waiting, schema), row_group_size=ROW_GROUP + _BATCH)
+                waiting.clear()
+        if writer is not None and waiting:
+            writer.write_table(pa.Table.from_batches(waiting, schema), row_group_size=ROW_GROUP + _BATCH)
+    return rows
+
+
+def _batches(parts: Sequence[Part]) -> Iterator[pa.RecordBatch]:
+    """The rows of parts, in order.
+
+    Raises:
+        pa.ArrowException: one of them cannot be read.
+    """
+    for part in parts:
+        try:
+            with pq.ParquetFile(part.path) as file:
+                yield from file.iter_batches(_BATCH, use_threads=False)
+        except OSError as error:
+            raise pa.ArrowInvalid(f"{part.path.name}: {error}") from error
+
+
+def _append(path: Path, entry: Mapping[str, object]) -> None:
+    """Add a line, whole or not at all; half a line that a kill has left is taken away first.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    line = (json.dumps(entry, ensure_ascii=False) + "\n").encode()
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        with path.open("rb") as written:
+            whole = written.read().rfind(b"\n") + 1
+        if whole != size:
+            file.truncate(whole)
+            size = whole
+        try:
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,126 @@
+"""What a run's files are worth: who wrote them, what is whole, what was lost.
+
+    simko doctor runs/first
+    simko doctor runs/first --deep      also reads every row
+
+A finding is something that is missing from the log or contradicts it; a note is something to know. `deep` reads every
+file: rows as many as the manifest says, no token row twice, and as many of them as the roll-ups have counted wherever
+all rows are written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ..reading.catalog import Catalog
+from ..reading.incomplete_steps import incomplete_steps
+from .garbage import garbage
+
+
+@dataclass
+class Checkup:
+    """What was found about one run."""
+
+    run: str
+    path: Path
+    attempts: list[str] = field(default_factory=list)
+    files: int = 0
+    rows: int = 0
+    bytes: int = 0
+    findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.findings
+
+
+def check(folder: Path, *, deep: bool = False) -> tuple[list[Checkup], list[str]]:
+    """Look at a run or every run of a folder.
+
+    Args:
+        folder: a run or a folder of runs.
+        deep: read every row as well.
+
+    Returns:
+        a checkup a run; a line about each folder that is no run that can be read.
+
+    Raises:
+        RunNotFound: the folder does not exist.
+    """
+    catalog = Catalog(folder)
+    if deep:
+        catalog.leave_out_damaged()
+    else:
+        catalog.leave_out_damaged_sums()
+    checkups = []
+    elsewhere = list(catalog.problems)
+    for run in catalog.runs:
+        result = Checkup(run.name, run.path)
+        mine = [line for line in catalog.problems if str(run.path) in line]
+        elsewhere = [line for line in elsewhere if line not in mine]
+        result.findings += mine
+        for attempt in run.manifest.attempts:
+            ended = f" {attempt.ended}" if attempt.ended else ""
+            result.attempts.append(
+                f"{attempt.attempt}: {attempt.status}{ended}, from step {attempt.start_step} on, started "
+                f"{attempt.started}, {attempt.world_size} process{'es' * (attempt.world_size > 1)}"
+            )
+            if attempt.dropped:
+                result.findings.append(f"attempt {attempt.attempt}: {attempt.dropped} micro-batches were not logged")
+            if attempt.status == "stopped":
+                result.notes.append(
+                    f"attempt {attempt.attempt} was killed: what waited to be written (its queue and one) is lost"
+                )
+        parts = run.manifest.parts
+        result.files, result.rows, result.bytes = len(parts), sum(p.rows for p in parts), sum(p.bytes for p in parts)
+        result.findings += [line for line in incomplete_steps(catalog.connection) if line.startswith(f"{run.name}: ")]
+        result.findings += _nonfinite(catalog.connection, run.name)
+        if waste := garbage(run.path):
+            size = sum(item.bytes for item in waste) / 1e6
+            result.notes.append(f"{len(waste)} files ({size:.1f} MB) that nobody needs: `simko gc {run.path} --delete`")
+        if deep:
+            result.findings += _contradictions(catalog.connection, run.name, run.info)
+        checkups.append(result)
+    return checkups, elsewhere
+
+
+def _nonfinite(connection: Any, run: str) -> list[str]:
+    ((tokens,),) = connection.execute("SELECT n_nonfinite FROM runs WHERE run = ?", [run]).fetchall()
+    return [f"{tokens} tokens had NaN or infinite statistics; no mean counts them"] if tokens else []
+
+
+def _contradictions(connection: Any, run: str, info: dict[str, Any]) -> list[str]:
+    lines = []
+    try:
+        ((twice,),) = connection.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM all_tokens WHERE run = ? "
+            "GROUP BY attempt, worker, response_id, step, position HAVING count(*) > 1)",
+            [run],
+        ).fetchall()
+        if twice:
+            lines.append(f"{twice} token rows are there more than once")
+        rows = (info.get("probe") or {}).get("rows") or {}
+        if rows.get("every", 1) == 1 and rows.get("responses", 1.0) == 1.0:
+            lines += [
+                f"attempt {attempt}, step {step}: {there or 0} token rows where {counted} tokens were counted"
+                for attempt, step, there, counted in connection.execute(
+                    """
+                    SELECT r.attempt, r.step, t.n, r.n FROM
+                      (SELECT attempt, step, sum(n_tokens + n_nonfinite)::BIGINT AS n FROM all_rollups WHERE run = $1
+                       GROUP BY ALL) r
+                    LEFT JOIN (SELECT attempt, step, count(*) AS n FROM all_tokens WHERE run = $1 GROUP BY ALL) t
+                      USING (attempt, step)
+                    WHERE t.n IS DISTINCT FROM r.n AND r.n > 0 ORDER BY ALL LIMIT 20
+                    """,
+                    [run],
+                ).fetchall()
+            ]
+    except duckdb.Error as error:
+        lines.append(f"its rows cannot all be read ({str(error).splitlines()[0]})")
+    return lines

@@ -1,0 +1,100 @@
+"""Files of a run that nobody needs: parts that were merged long enough ago, files no manifest names, half-written ones.
+
+    simko gc runs/first             shows them
+    simko gc runs/first --delete    removes them
+
+While a process writes the run, only merged parts are garbage: a file it has just finished is named a moment later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..layout.manifest import read_manifest, stray_parts
+from ..layout.run import MANIFEST_FOLDER, read_run
+from ..layout.schema import TABLES
+from .compaction import locked
+
+GRACE_SECONDS = 60.0
+"""How long a merged part stays, for readers that looked before it was merged."""
+TEMPORARY_SECONDS = 3600.0
+"""How old a half-written file is before it is garbage."""
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A file nobody needs, and why."""
+
+    path: Path
+    bytes: int
+    reason: str
+
+
+def garbage(run_dir: Path, *, grace: float = GRACE_SECONDS) -> list[Garbage]:
+    """The files of a run that can go.
+
+    Args:
+        run_dir: the run's folder.
+        grace: seconds since a merge before the parts it replaced are garbage.
+
+    Raises:
+        RunNotFound, SchemaTooNew: about the run.
+    """
+    run_dir = Path(run_dir)
+    read_run(run_dir)
+    return list(_found(run_dir, grace))
+
+
+def collect(run_dir: Path, *, grace: float = GRACE_SECONDS) -> list[Garbage]:
+    """Remove the garbage of a run; returns what is gone.
+
+    Raises:
+        RunNotFound, SchemaTooNew: about the run.
+        RunBusy: its files are being merged or removed by another process.
+        RunUnwritable: the folder cannot be written.
+    """
+    gone = []
+    read_run(Path(run_dir))
+    with locked(Path(run_dir)):
+        for item in garbage(run_dir, grace=grace):
+            with contextlib.suppress(OSError):
+                item.path.unlink()
+                gone.append(item)
+    return gone
+
+
+def _found(run_dir: Path, grace: float) -> Iterator[Garbage]:
+    manifest = read_manifest(run_dir)
+    merged = {path: merge.merged for merge in manifest.merges for path in merge.replaces}
+    for path in sorted(manifest.replaced):
+        if _seconds_since(merged[path]) >= grace:
+            yield from _if_there(path, "merged into a larger file")
+    if manifest.running:
+        return
+    named, newest = manifest.named, max((attempt.attempt for attempt in manifest.attempts), default=0)
+    for table in TABLES:
+        for path in stray_parts(run_dir / table, named, newest):
+            yield from _if_there(path, "named in no manifest")
+    for folder in (run_dir, run_dir / MANIFEST_FOLDER, *(run_dir / table for table in TABLES)):
+        for path in sorted(folder.glob(".*.tmp")):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime >= TEMPORARY_SECONDS:
+                    yield from _if_there(path, "half-written")
+
+
+def _if_there(path: Path, reason: str) -> Iterator[Garbage]:
+    with contextlib.suppress(OSError):
+        yield Garbage(path, path.lstat().st_size, reason)
+
+
+def _seconds_since(moment: str) -> float:
+    """Seconds since an ISO time; 0 where it is none or lies ahead, so that nothing is removed by a clock set back."""
+    try:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0

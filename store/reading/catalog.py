@@ -1,0 +1,190 @@
+"""SQL over runs: the manifests resolved once, base relations over their Parquet files, and the views on top.
+
+    with simko.store.open("runs/") as connection:
+        connection.sql("SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all'").df()
+
+Base relations hold every attempt: `all_tokens`, `all_responses`, `all_rollups`, `all_evals` (the schema's columns after
+`run`), and the small tables `attempts`, `run_info`, `vocabulary`. The views of `sql/*.sql` are written on those names
+alone, so they work the same on Parquet (here) and on in-memory tables (the dashboard's live mirror).
+
+Nothing here raises on the content of a run: a torn file, a damaged manifest or a newer schema is a line in `problems`,
+and the rest is served. An empty folder gives empty relations with the right columns.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from ..layout.run import VOCABULARY_FILE
+from ..layout.schema import TABLES, TableName
+from ..writing.parquet import read_through
+from .loaded_runs import largest_k, load_runs, small_tables
+from .views import (
+    column_types,
+    define_views,
+    empty_relation,
+    parts_relation,
+    quote,
+    select_parts,
+    select_texts,
+    vocabulary_relation,
+)
+
+
+class Catalog:
+    """The runs of a folder behind one DuckDB connection.
+
+    Attributes:
+        connection: in memory; `con.execute("SELECT … FROM lambda_k")`.
+        runs: those that could be read.
+        problems: one line each about what could not.
+
+    Raises:
+        RunNotFound: the folder does not exist.
+    """
+
+    def __init__(self, folder: str | Path | Sequence[str | Path]) -> None:
+        self.runs, self.problems = load_runs(folder)
+        self._damaged: set[Path] = set()
+        self.connection = duckdb.connect(":memory:")
+        # DuckDB would draw a bar into stdout, among the rows, when a query takes seconds.
+        self.connection.execute("SET enable_progress_bar = false")
+        for name, table in small_tables(self.runs).items():
+            self.connection.register(f"{name}_arrow", table)
+            self.connection.execute(f"CREATE TABLE {name} AS SELECT * FROM {name}_arrow")
+            self.connection.unregister(f"{name}_arrow")
+        k = largest_k(self.runs)
+        # The views are made on empty relations, which are then replaced: each would open every file once more.
+        for table_name in TABLES:
+            self.connection.execute(f"CREATE VIEW all_{table_name} AS {empty_relation(table_name, k)}")
+        self.connection.execute(vocabulary_relation([]))
+        define_views(self.connection, k)
+        for table_name in TABLES:
+            self._read_parts(table_name, k)
+        self._read_vocabulary()
+
+    def leave_out_damaged_sums(self) -> None:
+        """As `leave_out_damaged`, but only where something besides token rows and texts cannot be read.
+
+        For who is about to ask many questions of roll-ups, evaluations and responses.
+        """
+        try:
+            for table in TABLES:
+                if table != "tokens":
+                    # A hash has to be read; a count comes from the file's end.
+                    few = "* EXCLUDE (prompt, completion)" if table == "responses" else "*"
+                    self.connection.execute(f"SELECT max(hash(COLUMNS({few}))) FROM all_{table}").fetchall()
+        except duckdb.Error:
+            self.leave_out_damaged()
+
+    def leave_out_damaged(self) -> None:
+        """Read every file to its end, name those where that fails, and serve the rest.
+
+        Opening a run looks at the ends of its files alone, so a page that was damaged later comes up when it is read:
+        as an error of the query. This takes as long as reading all there is.
+        """
+        for run in self.runs:
+            parts = {part.path: part.rows for part in run.manifest.parts}
+            for path, rows in {**parts, run.path / VOCABULARY_FILE: None}.items():
+                if problem := self._damage(path, rows):
+                    self._damaged.add(path)
+                    self.problems.append(f"{path}: damaged ({problem}); left out")
+        for table_name in TABLES:
+            self._read_parts(table_name, largest_k(self.runs))
+        self._read_vocabulary()
+
+    def _damage(self, path: Path, rows: int | None) -> str | None:
+        """What is wrong with a file that should have so many rows."""
+        try:
+            result = read_through(path)  # sees more than DuckDB, which takes a page as it comes
+            self.connection.execute(f"SELECT max(hash(COLUMNS(*))) FROM read_parquet({quote(str(path))})").fetchall()
+        except FileNotFoundError:
+            return None
+        except (OSError, pa.ArrowException, duckdb.Error) as error:
+            return str(error).splitlines()[0]
+        return None if rows in (None, result) else f"{result} rows where the manifest says {rows}"
+
+    def _read_vocabulary(self) -> None:
+        whole = [run for run in self.runs if run.path / VOCABULARY_FILE not in self._damaged]
+        try:
+            self.connection.execute(vocabulary_relation(whole))
+        except duckdb.Error:
+            paths = {run.name: [run.path / VOCABULARY_FILE] for run in whole}
+            readable = self._readable(paths, select_texts, "its tokens have no text")
+            self.connection.execute(vocabulary_relation(run for run in whole if readable[run.name]))
+
+    def _read_parts(self, table: TableName, k: int) -> None:
+        """Put `all_<table>` on the runs' files; those DuckDB cannot open are named and left out."""
+        paths = {
+            run.name: [p.path for p in run.manifest.parts if p.table == table and p.path not in self._damaged]
+            for run in self.runs
+        }
+        try:
+            self.connection.execute(parts_relation(table, paths, k))
+        except duckdb.Error:
+            empty = empty_relation(table, k)
+            paths = self._readable(
+                paths,
+                lambda path: f"{empty} UNION ALL BY NAME {select_parts(table, '', [path])}",
+                "its rows are left out",
+            )
+            self.connection.execute(parts_relation(table, paths, k))
+        expected = column_types(table, k)
+        if self._types_of(f"all_{table}") != {"run": "VARCHAR", **expected}:
+            self.connection.execute(parts_relation(table, self._fitting(paths, expected), k))
+
+    def _readable(
+        self, paths: Mapping[str, list[Path]], select: Callable[[Path], str], otherwise: str
+    ) -> dict[str, list[Path]]:
+        """The files that a SELECT can open; a line of `problems` for each that is there and cannot be opened."""
+        readable: dict[str, list[Path]] = {}
+        for run, candidates in paths.items():
+            readable[run] = []
+            for path in candidates:
+                try:
+                    self.connection.execute(f"FROM ({select(path)}) LIMIT 0")
+                    readable[run].append(path)
+                except duckdb.Error as error:
+                    if path.exists():
+                        self.problems.append(f"{path}: cannot be read ({str(error).splitlines()[0]}); {otherwise}")
+        return readable
+
+    def _fitting(self, paths: Mapping[str, list[Path]], types: Mapping[str, str]) -> dict[str, list[Path]]:
+        """The files whose columns have the types of the schema; a line of `problems` for each that has not.
+
+        One file with words where numbers belong would make the column words for every run.
+        """
+        fitting: dict[str, list[Path]] = {}
+        for run, candidates in paths.items():
+            fitting[run] = []
+            for path in candidates:
+                result = self._types_of(f"(FROM read_parquet({quote(str(path))}))")
+                odd = [f"{name} is {type_}" for name, type_ in result.items() if types.get(name, type_) != type_]
+                if odd:
+                    self.problems.append(f"{path}: {odd[0]}, not {types[odd[0].split()[0]]}; its rows are left out")
+                else:
+                    fitting[run].append(path)
+        return fitting
+
+    def _types_of(self, relation: str) -> dict[str, str]:
+        """Column → type."""
+        return {row[0]: row[1] for row in self.connection.execute(f"DESCRIBE {relation}").fetchall()}
+
+
+def open(folder: str | Path | Sequence[str | Path] = "runs") -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with the views over a run, a folder of runs, or a list of either.
+
+    What could not be read is warned about; use `Catalog` to get it as a list.
+
+    Raises:
+        RunNotFound: the folder does not exist.
+    """
+    catalog = Catalog(folder)
+    for problem in catalog.problems:
+        warnings.warn(problem, stacklevel=2)
+    return catalog.connection

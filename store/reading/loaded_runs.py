@@ -1,0 +1,152 @@
+"""The runs that can be read, and what is small about them as Arrow tables: attempts, `run.json`, sizes of files.
+
+Nothing here raises on the content of a run: what cannot be read is a line of text, and the rest is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..errors import SimkoError
+from ..layout.manifest import Manifest, ManifestReader
+from ..layout.run import find_runs, read_run
+
+ATTEMPTS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("attempt", pa.int32()),
+        ("start_step", pa.int32()),
+        ("world_size", pa.int32()),
+        ("started", pa.string()),
+        ("ended", pa.string()),
+        ("status", pa.string()),
+        ("logged", pa.bool_()),
+        ("dropped", pa.int64()),
+    ]
+)
+SIZES = pa.schema(
+    [("run", pa.string()), ("attempt", pa.int32()), ("table_name", pa.string())]
+    + [(name, pa.int64()) for name in ("n_files", "n_rows", "n_bytes")]
+)
+RUN_INFO = pa.schema(
+    [(name, pa.string()) for name in ("run", "path", "created", "method", "model", "task", "dataset", "forking_rule")]
+    + [("smoothing_k", pa.int32()), ("smoothing_weighting", pa.string())]
+    + [("probe_k", pa.int32()), ("temperature", pa.float64()), ("schema_version", pa.int32())]
+    + [("rows_every", pa.int32()), ("rows_share", pa.float64()), ("precision", pa.string())]
+)
+VOCABULARY = pa.schema([("run", pa.string()), ("token_id", pa.int32()), ("text", pa.string())])
+_MOST_RANKS = 1000
+"""No run logs more ranks; a larger K in a damaged `run.json` would make as many columns."""
+
+
+@dataclass
+class Run:
+    """A run that can be read: its name, folder, `run.json` and manifest."""
+
+    name: str
+    path: Path
+    info: dict[str, Any]
+    manifest: Manifest
+
+
+def load_runs(
+    folder: str | Path | Sequence[str | Path], readers: dict[Path, ManifestReader] | None = None
+) -> tuple[list[Run], list[str]]:
+    """The readable runs of a folder (or several), and a line about everything that is not.
+
+    Args:
+        folder: a run, a folder of runs, or a list of either.
+        readers: kept by who asks again and again: what has not changed is then not read again.
+
+    Raises:
+        RunNotFound: a folder does not exist.
+    """
+    folders = [folder] if isinstance(folder, (str, Path)) else folder
+    readers = {} if readers is None else readers
+    runs: list[Run] = []
+    problems: list[str] = []
+    for path in dict.fromkeys(run for f in folders for run in find_runs(Path(f))):
+        try:
+            info = read_run(path)
+        except SimkoError as error:
+            problems.append(str(error))
+            continue
+        manifest = readers.setdefault(path, ManifestReader(path)).read()
+        problems += manifest.problems
+        taken = {run.name for run in runs}
+        name = path.name if path.name not in taken else str(path)
+        runs.append(Run(name, path, info, manifest))
+    return runs, problems
+
+
+def largest_k(runs: Iterable[Run]) -> int:
+    """The largest K logged by any of the runs (at least 3, so that Λ(1..3) can always be asked for)."""
+    logged = [_number(_entries(run, "probe").get("k")) for run in runs]
+    logged += [attempt.k for run in runs for attempt in run.manifest.attempts]
+    return int(max([3, *(k for k in logged if k and k <= _MOST_RANKS)]))
+
+
+def small_tables(runs: Sequence[Run]) -> dict[str, pa.Table]:
+    """`attempts`, `run_info` and `sizes` as Arrow tables."""
+    attempts: list[dict[str, Any]] = []
+    infos: list[dict[str, Any]] = []
+    for run in runs:
+        attempts += [{"run": run.name, **vars(attempt)} for attempt in run.manifest.attempts]
+        probe, k = _entries(run, "probe"), _number(_entries(run, "probe").get("k"))
+        smoothing = _entries(run, "smoothing")
+        rows = probe.get("rows")
+        rows = rows if isinstance(rows, dict) else {}
+        infos.append(
+            {
+                "run": run.name,
+                "path": str(run.path),
+                **{key: _text(run.info.get(key)) for key in ("created", "method", "model", "task", "dataset")},
+                "forking_rule": _text(probe.get("forking")),
+                "smoothing_k": int(_number(smoothing.get("k")) or 0),
+                "smoothing_weighting": _text(smoothing.get("weighting", "uniform")),
+                "probe_k": None if k is None else int(k),
+                "temperature": _number(probe.get("temperature")),
+                "schema_version": int(run.info["schema_version"]),
+                "rows_every": int(_number(rows.get("every")) or 1),
+                "rows_share": _number(rows.get("responses", 1.0)),
+                "precision": _text(rows.get("precision", "float32")),
+            }
+        )
+    return {
+        "sizes": pa.Table.from_pylist([row for run in runs for row in _sizes(run)], schema=SIZES),
+        "attempts": pa.Table.from_pylist(attempts, schema=ATTEMPTS),
+        "run_info": pa.Table.from_pylist(infos, schema=RUN_INFO),
+    }
+
+
+def _sizes(run: Run) -> list[dict[str, Any]]:
+    """Files, rows and bytes by attempt and table."""
+    result: dict[tuple[int, str], list[int]] = {}
+    for part in run.manifest.parts:
+        sums = result.setdefault((part.attempt, part.table), [0, 0, 0])
+        for place, number in enumerate((1, part.rows, part.bytes)):
+            sums[place] += number
+    names = ("n_files", "n_rows", "n_bytes")
+    return [
+        {"run": run.name, "attempt": attempt, "table_name": table, **dict(zip(names, sums, strict=True))}
+        for (attempt, table), sums in sorted(result.items())
+    ]
+
+
+def _entries(run: Run, name: str) -> dict[str, Any]:
+    """The entries of `run.json` under a name; empty where it was edited into something else."""
+    entries = run.info.get(name)
+    return entries if isinstance(entries, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and abs(value) < 2**31 else None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

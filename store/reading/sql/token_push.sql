@@ -1,0 +1,73 @@
+-- The push of the loss on log p(rank k) at each logged token, k = 1..K as a list (`store/writing/push.py` in SQL), and what any
+-- other method would have pushed there: `push_under('simko')`, a table macro on the same rows.
+CREATE OR REPLACE VIEW token_push_terms AS
+SELECT t.run, t.attempt, t.step, t.worker, t.response_id, t.position, t.token_id, t.text, t.forking, t.rank, t.logprob,
+       t.ratio, t.weight, coalesce(t.smoothing, 0)::DOUBLE AS smoothing, coalesce(t.entropy_weight, 0)::DOUBLE AS h,
+       coalesce(t.collision_logprob, 0)::DOUBLE AS collision_logprob, t.collision::DOUBLE AS collision,
+       t.entropy::DOUBLE AS entropy, t.logp, t.ids, i.smoothing_k, i.smoothing_weighting,
+       [{ranked:exp(t.logp_#::DOUBLE)}] AS p, r.verdict, r.advantage
+FROM tokens t JOIN run_info i ON i.run = t.run
+LEFT JOIN (
+    SELECT run, attempt, response_id, verdict,
+           coalesce((reward - avg(reward) OVER g) / (coalesce(stddev_samp(reward) OVER g, 1) + 1e-4), 0) AS advantage
+    FROM responses WINDOW g AS (PARTITION BY run, attempt, generation, group_id)
+) r ON r.run = t.run AND r.attempt = t.attempt AND r.response_id = t.response_id;
+
+-- push_k = w(ẽ_k - p_k - Σ p ẽ + Σ p²): `shares` is how the smoothing is spread over the ranks.
+CREATE OR REPLACE MACRO push_list(w, s, shares, p, ids, token_id, logprob, collision) AS
+    list_transform(range(1, len(p) + 1), lambda k:
+        w * ((1 - s) * (ids[k] = token_id)::INTEGER + s * shares[k] - p[k] + collision
+             - (1 - s) * exp(logprob::DOUBLE) - s * list_dot_product(shares, p)));
+CREATE OR REPLACE MACRO smoothing_shares(p, ranks, weighting) AS
+    CASE WHEN weighting = 'softmax'
+         THEN list_transform(range(1, len(p) + 1), lambda k: CASE WHEN k <= ranks THEN p[k] / list_sum(p[1:ranks]) ELSE 0.0 END)
+         ELSE list_transform(range(1, len(p) + 1), lambda k: CASE WHEN k <= ranks THEN 1.0 / ranks ELSE 0.0 END) END;
+
+CREATE OR REPLACE VIEW token_push AS
+SELECT run, attempt, step, worker, response_id, position, token_id, text, verdict, forking, weight, smoothing,
+       CASE WHEN weight IS NULL OR (smoothing > 0 AND smoothing_k NOT BETWEEN 1 AND len(p)) THEN NULL
+            WHEN h = 0 THEN push_list(weight, smoothing, smoothing_shares(p, smoothing_k, smoothing_weighting), p, ids,
+                                      token_id, logprob, collision)
+            ELSE list_transform(
+                list_zip(push_list(weight, smoothing, smoothing_shares(p, smoothing_k, smoothing_weighting), p, ids,
+                                   token_id, logprob, collision), p, logp),
+                lambda z: z[1] + h * (collision_logprob + entropy * collision - z[2] * (z[3] + entropy)))
+       END AS push
+FROM token_push_terms;
+
+-- What a method would have pushed on the same rollouts, by step, verdict and rank, over the logged token rows.
+-- method: grpo, simko, psr, nsr or w_reinforce; GRPO's advantages from the rewards, clipping at 1 ± epsilon, forks by
+-- the run's own forking rule, smoothing shared equally by the top `smoothed` candidates. Complete steps only.
+CREATE OR REPLACE MACRO push_under(method, alpha := 0.01, smoothed := 3, lambda_top1 := 1.1, epsilon := 0.2) AS TABLE
+WITH credited AS (
+    SELECT *, CASE method
+                  WHEN 'psr' THEN (verdict = 'right')::INTEGER
+                  WHEN 'nsr' THEN -(verdict = 'wrong')::INTEGER
+                  WHEN 'w_reinforce' THEN 0.1 * (verdict = 'right')::INTEGER - (verdict = 'wrong')::INTEGER
+                  WHEN 'simko' THEN advantage
+                      * CASE WHEN advantage < 0 AND forking AND rank = 1 THEN lambda_top1 ELSE 1 END
+                  WHEN 'grpo' THEN advantage
+                  ELSE error('push_under knows grpo, simko, psr, nsr and w_reinforce, not ' || method) END AS a
+    FROM token_push_terms t SEMI JOIN (FROM steps WHERE complete) s ON s.run = t.run AND s.step = t.step
+    WHERE ratio IS NOT NULL
+),
+pushed AS (
+    SELECT run, step, verdict, forking,
+           push_list(CASE WHEN (a > 0 AND ratio > 1 + epsilon) OR (a < 0 AND ratio < 1 - epsilon) THEN 0
+                          ELSE a * ratio::DOUBLE END,
+                     CASE WHEN method = 'simko' AND forking AND verdict = 'right' THEN alpha ELSE 0 END,
+                     smoothing_shares(p, smoothed, 'uniform'), p, ids, token_id, logprob, collision) AS push
+    FROM credited
+),
+ranks AS (
+    SELECT run, step, verdict, forking, unnest(push) AS push, generate_subscripts(push, 1) AS k FROM pushed
+),
+sums AS (
+    SELECT run, step, coalesce(verdict, 'all') AS verdict, k, sum(push) AS push,
+           sum(push) FILTER (forking) AS forking_push, count(*) AS n_tokens
+    FROM ranks GROUP BY GROUPING SETS ((run, step, k), (run, step, k, verdict))
+)
+SELECT method AS method, run, step, verdict, k,
+       push / max(n_tokens) OVER (PARTITION BY run, step, k) AS push,
+       coalesce(forking_push, 0) / max(n_tokens) OVER (PARTITION BY run, step, k) AS forking_push, n_tokens
+FROM sums;

@@ -1,0 +1,102 @@
+"""SQL of the base relations over Parquet files, and of the views of `sql/*.sql` on top of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..layout.run import VOCABULARY_FILE
+from ..layout.schema import TableName, arrow_schema
+from .loaded_runs import Run
+
+VIEWS = (
+    "tokens",
+    "responses",
+    "rollups",
+    "steps",
+    "evals",
+    "lambda_k",
+    "pass_at_k",
+    "concentration",
+    "push",
+    "token_push",
+    "runs",
+    "costs",
+    "run_costs",
+)
+"""The views, in the order they are made, after `attempt_spans` that they share; each is a file in `sql/`."""
+
+_TYPES = {pa.int32(): "INTEGER", pa.int64(): "BIGINT", pa.float32(): "FLOAT", pa.float64(): "DOUBLE"}
+_TYPES |= {pa.bool_(): "BOOLEAN", pa.string(): "VARCHAR", pa.list_(pa.int64()): "BIGINT[]"}
+
+
+def define_views(connection: Any, k: int) -> None:
+    """Make the views on base relations that are there already.
+
+    In a file of `sql/`, `{ranked:TEMPLATE}` repeats TEMPLATE for every rank 1..K, with `#` standing for the rank and
+    commas between.
+
+    Args:
+        connection: a DuckDB connection or cursor.
+        k: the number of ranked candidates the base relations have columns for.
+    """
+    for view in ("attempt_spans", *VIEWS):
+        template = (files(__package__) / "sql" / f"{view}.sql").read_text(encoding="utf-8")
+        connection.execute(fill_ranks(template, k))
+
+
+def fill_ranks(template: str, k: int) -> str:
+    """Expand the placeholders of a view's SQL for K ranks."""
+    while (start := template.find("{ranked:")) >= 0:
+        end = template.index("}", start)
+        body = template[start + len("{ranked:") : end]
+        filled = ", ".join(body.replace("#", str(rank)) for rank in range(1, k + 1))
+        template = template[:start] + filled + template[end + 1 :]
+    return template
+
+
+def empty_relation(table: TableName, k: int) -> str:
+    """A SELECT of the table's columns, `run` first, with their types and no rows."""
+    columns = [f"NULL::{_TYPES[field.type]} AS {field.name}" for field in arrow_schema(table, k)]
+    return f"SELECT NULL::VARCHAR AS run, {', '.join(columns)} WHERE false"
+
+
+def select_parts(table: TableName, run: str, paths: Sequence[Path]) -> str:
+    """A SELECT of every column of some Parquet files of one run, `run` first."""
+    listed = ", ".join(quote(str(path)) for path in paths)
+    return f"SELECT {quote(run)} AS run, * FROM read_parquet([{listed}], union_by_name = true)"
+
+
+def column_types(table: TableName, k: int) -> dict[str, str]:
+    """Column of `all_<table>` → its type."""
+    return {field.name: _TYPES[field.type] for field in arrow_schema(table, k)}
+
+
+def parts_relation(table: TableName, paths: Mapping[str, Sequence[Path]], k: int) -> str:
+    """SQL that makes `all_<table>` over each run's files, with exactly the schema's columns."""
+    columns = ", ".join(["run", *arrow_schema(table, k).names])
+    parts = [select_parts(table, run, listed) for run, listed in paths.items() if listed]
+    rows = " UNION ALL BY NAME ".join([empty_relation(table, k), *parts])
+    return f"CREATE OR REPLACE VIEW all_{table} AS SELECT {columns} FROM ({rows})"
+
+
+def vocabulary_relation(runs: Iterable[Run]) -> str:
+    """SQL that makes the view `vocabulary`."""
+    paths = [(run.name, run.path / VOCABULARY_FILE) for run in runs]
+    parts = [f"SELECT {quote(name)} AS run, * FROM ({select_texts(path)})" for name, path in paths if path.exists()]
+    empty = "SELECT NULL::VARCHAR AS run, NULL::INTEGER AS token_id, NULL::VARCHAR AS text WHERE false"
+    return "CREATE OR REPLACE VIEW vocabulary AS " + " UNION ALL ".join([*parts, empty])
+
+
+def select_texts(path: Path) -> str:
+    """A SELECT of the tokens and their texts in a run's vocabulary."""
+    return f"SELECT token_id::INTEGER AS token_id, text::VARCHAR AS text FROM read_parquet({quote(str(path))})"
+
+
+def quote(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + str(text).replace("'", "''") + "'"

@@ -1,0 +1,89 @@
+"""The writing side of a manifest: one process's lock on the run, its file, and whole lines.
+
+The file is made exclusively, so that an attempt's number is never used twice, and appended unbuffered with fsync: a
+line is there whole or, on a full disk, not at all. What the lines say is in `manifest`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunBusy
+from ..layout.run import MANIFEST_FOLDER, now, unwritable
+
+
+class ManifestWriter:
+    """Appends to `manifest/<attempt>-<rank>.jsonl`, holding the run's lock for this rank.
+
+    Args:
+        run_dir: the run's folder.
+        attempt: which start of the run this is.
+        rank: this process among those that write the run.
+        about: further entries of the first line.
+
+    Raises:
+        RunBusy: another process is writing this rank of the run.
+        RunUnwritable: the folder cannot be written.
+    """
+
+    def __init__(self, run_dir: Path, attempt: int, rank: int, about: Mapping[str, Any]) -> None:
+        folder = run_dir / MANIFEST_FOLDER
+        path = folder / f"{attempt:03d}-{rank:03d}.jsonl"
+        with contextlib.ExitStack() as undo:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._lock = os.open(folder / f".lock-{rank}", os.O_RDWR | os.O_CREAT, 0o644)
+                undo.callback(os.close, self._lock)
+                _lock(self._lock, run_dir)
+                self._file = path.open("xb", buffering=0)
+                undo.callback(self._file.close)
+                process = {"started": now(), "pid": os.getpid(), "host": socket.gethostname()}
+                self.lines([{"kind": "attempt", "attempt": attempt, "rank": rank, **about, **process}])
+            except FileExistsError as error:
+                raise RunBusy(f"{path} is there already: attempt {attempt} has been started before") from error
+            except OSError as error:
+                raise unwritable(run_dir, error) from error
+            undo.pop_all()
+
+    def lines(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Append lines, all at once.
+
+        Raises:
+            OSError: they could not be written; nothing of them is left.
+        """
+        text = "".join(json.dumps(entry, ensure_ascii=False, default=str) + "\n" for entry in entries)
+        line = text.encode("utf-8", "replace")
+        size = self._file.tell()
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.seek(size)
+            self._file.truncate()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file and the lock."""
+        self._file.close()
+        os.close(self._lock)
+
+
+def _lock(descriptor: int, run_dir: Path) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunBusy(
+            f"{run_dir} is being written by another process; wait for it, or choose another --run_name"
+        ) from error
+    except OSError:
+        return  # a file system without locks: files made exclusively still tell attempts apart

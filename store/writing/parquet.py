@@ -1,0 +1,102 @@
+"""One way to write Parquet: zstd-3, large row groups, dictionaries for what repeats, statistics split by bytes.
+
+A file gets a temporary name that does not end in `.parquet`, so that no glob meets it, and is renamed when whole.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..layout.schema import TableName, arrow_schema, dictionary_columns, split_columns
+from .batch import TokenBatch
+from .row_sampling import LoggedRows
+
+ROW_GROUP = 1 << 18
+"""Rows of a row group."""
+
+
+def write_part(path: Path, table: TableName, data: pa.Table) -> int:
+    """Write a finished file; returns its size in bytes.
+
+    Raises:
+        OSError: the file could not be written; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(data, temporary, row_group_size=ROW_GROUP, **parquet_options(table, data.schema))
+        size = temporary.stat().st_size
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return size
+
+
+def parquet_options(table: TableName, schema: pa.Schema) -> dict[str, Any]:
+    """How the columns of a table are compressed and encoded, for pyarrow's writers."""
+    k = sum(name.startswith("logp_") for name in schema.names)
+    there = set(schema.names)
+    return {
+        "compression": "zstd",
+        "compression_level": 3,
+        "write_page_checksum": True,
+        "use_dictionary": [name for name in dictionary_columns(table, k) if name in there],
+        "column_encoding": {name: "BYTE_STREAM_SPLIT" for name in split_columns(table, k) if name in there},
+    }
+
+
+def read_through(path: Path) -> int:
+    """Read every row of a file, in bounded memory, and see that each page is the one that was written.
+
+    Returns:
+        How many rows there are.
+
+    Raises:
+        OSError, pa.ArrowException: the file is damaged, or not there.
+    """
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return sum(batch.num_rows for batch in file.iter_batches(1 << 16, use_threads=False))
+
+
+def token_table(batch: TokenBatch, *, k: int, attempt: int, worker: int, rows: LoggedRows | None = None) -> pa.Table:
+    """The token rows of a micro-batch that are written, one a position inside the mask, in row-major order."""
+    rows = rows or LoggedRows()
+    mask = batch.mask & (rows.of(batch.response_id) & rows.step(batch.step))[:, None]
+    row, position = np.nonzero(mask)
+    n = len(row)
+    columns: dict[str, object] = {
+        "attempt": np.full(n, attempt),
+        "step": np.full(n, batch.step),
+        "worker": np.full(n, worker),
+        "response_id": batch.response_id[row],
+        "position": position,
+        "token_id": batch.token_id[mask],
+        "logprob": batch.logprob[mask],
+        "rank": batch.rank[mask],
+        "entropy": batch.entropy[mask],
+        "collision": batch.collision[mask],
+        "forking": batch.forking[mask],
+    }
+    if (credit := batch.credit) is not None:
+        columns |= {"ratio": credit.ratio[mask], "weight": credit.weight[mask], "smoothing": credit.smoothing[mask]}
+        if credit.entropy_weight is not None and credit.collision_logprob is not None:
+            columns["entropy_weight"] = credit.entropy_weight[mask]
+            columns["collision_logprob"] = credit.collision_logprob[mask]
+    logp, ids = rows.stored(batch.top_logprob[mask]), batch.top_id[mask]
+    columns |= {f"logp_{rank}": logp[:, rank - 1] for rank in range(1, k + 1)}
+    columns |= {f"id_{rank}": ids[:, rank - 1] for rank in range(1, k + 1)}
+    schema = arrow_schema("tokens", k)
+    arrays = [
+        pa.array(np.ascontiguousarray(columns[field.name]), from_pandas=False).cast(field.type)
+        if field.name in columns
+        else pa.nulls(n, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)

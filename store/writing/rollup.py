@@ -1,0 +1,129 @@
+"""Exact sums over every scored token of a step, by verdict: what live pages read instead of the token rows.
+
+Sums are float64 over float32 statistics. A token one of whose statistics is NaN or infinite is counted in `n_nonfinite`
+and left out of every sum; a response keeps the mean over its other tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..layout.schema import ENTROPY_BIN_WIDTH, ENTROPY_BINS, VERDICTS
+from .batch import Array, Shift, TokenBatch
+from .push import push_on_ranks
+
+
+class Rollup:
+    """The sums of one step, added up batch by batch; `rows()` gives one row a verdict that occurred."""
+
+    def __init__(self, k: int) -> None:
+        self._k = k
+        self._sums: dict[int, dict[str, Any]] = {}
+
+    def add(self, batch: TokenBatch) -> None:
+        """Count a scored micro-batch of shape (B, T, K)."""
+        top = batch.top_logprob[..., : self._k].astype(np.float64)
+        logprob, entropy = batch.logprob.astype(np.float64), batch.entropy.astype(np.float64)
+        collision = batch.collision.astype(np.float64)
+        finite = np.isfinite(logprob) & np.isfinite(entropy) & np.isfinite(collision) & np.isfinite(top).all(-1)
+        counted = batch.mask & finite
+        push = push_on_ranks(batch, self._k)
+        for code in np.unique(batch.verdict):
+            rows = batch.verdict == code
+            mask = counted[rows]
+            self._add(
+                int(code),
+                mask,
+                batch.mask[rows] & ~finite[rows],
+                batch.forking[rows] & mask,
+                batch.rank[rows] == 1,
+                np.where(mask, logprob[rows], 0.0),
+                np.where(mask, entropy[rows], 0.0),
+                np.where(mask, collision[rows], 0.0),
+                np.where(mask[..., None], top[rows], 0.0),
+            )
+            forked = (batch.forking[rows] & mask)[..., None]
+            self._add_ranked(int(code), "push", None if push is None else push[rows], mask[..., None], forked)
+
+    def add_shift(self, shift: Shift) -> None:
+        """Count a micro-batch that was scored again after its step."""
+        for code in np.unique(shift.verdict):
+            rows = shift.verdict == code
+            counted = shift.mask[rows] & np.isfinite(shift.shift[rows]).all(-1)
+            self._into(self._sums.setdefault(int(code), {}), n_rescored=int(counted.sum()))
+            forked = (shift.forking[rows] & counted)[..., None]
+            self._add_ranked(int(code), "shift", shift.shift[rows][..., : self._k], counted[..., None], forked)
+
+    def _add_ranked(self, code: int, name: str, values: Array | None, counted: Array, forked: Array) -> None:
+        """Add (B, T, K) values to `sum_<name>` and `forking_sum_<name>`; None makes the sums unknown (NaN)."""
+        if values is None:
+            values = np.full((*counted.shape[:2], self._k), np.nan)
+        sums = {f"sum_{name}": counted, f"forking_sum_{name}": forked}
+        terms = {key: np.where(where, values, 0.0).sum((0, 1), np.float64) for key, where in sums.items()}
+        self._into(self._sums.setdefault(code, {}), **terms)
+
+    def _add(
+        self,
+        code: int,
+        mask: Array,
+        nonfinite: Array,
+        forking: Array,
+        first: Array,
+        logprob: Array,
+        entropy: Array,
+        collision: Array,
+        top: Array,
+    ) -> None:
+        length = mask.sum(1)
+        mean = np.divide(1.0, length, out=np.zeros(len(length)), where=length > 0)
+        bins = np.clip(entropy[mask] / ENTROPY_BIN_WIDTH, 0, ENTROPY_BINS - 1).astype(np.int64)
+        probability = np.where(mask[..., None], np.exp(top), 0.0)
+        forked = forking[..., None]
+        self._into(
+            self._sums.setdefault(code, {}),
+            n_responses=int((batch_has := length > 0).sum()),
+            n_tokens=int(mask.sum()),
+            n_forking=int(forking.sum()),
+            n_rank_1=int((first & mask).sum()),
+            n_nonfinite=int(nonfinite.sum()),
+            sum_logprob=logprob.sum(),
+            sum_entropy=entropy.sum(),
+            sum_collision=collision.sum(),
+            response_sum_logprob=(logprob.sum(1) * mean)[batch_has].sum(),
+            response_sum_entropy=(entropy.sum(1) * mean)[batch_has].sum(),
+            sum_logp=top.sum((0, 1)),
+            sum_p=probability.sum((0, 1)),
+            forking_sum_logp=(top * forked).sum((0, 1)),
+            forking_sum_p=(probability * forked).sum((0, 1)),
+            response_sum_logp=(top.sum(1) * mean[:, None]).sum(0),
+            entropy_histogram=np.bincount(bins, minlength=ENTROPY_BINS),
+        )
+
+    @staticmethod
+    def _into(sums: dict[str, Any], **terms: Any) -> None:
+        for name, term in terms.items():
+            sums[name] = sums[name] + term if name in sums else term
+
+    def rows(self, step: int) -> list[dict[str, Any]]:
+        """One row a verdict, as in `schema.ROLLUPS` without attempt and worker.
+
+        A step in which nothing was counted gives one row of zeros: this process has reported it all the same.
+        """
+        if not self._sums:
+            none = np.zeros((0, 0))
+            no = none.astype(bool)
+            self._add(VERDICTS.index("unjudged"), no, no, no, no, none, none, none, np.zeros((0, 0, self._k)))
+        rows = []
+        for code, sums in sorted(self._sums.items()):
+            row: dict[str, Any] = {"step": step, "verdict": VERDICTS[code]}
+            for name, value in sums.items():
+                if name == "entropy_histogram":
+                    row[name] = value.tolist()
+                elif isinstance(value, np.ndarray):
+                    row |= {f"{name}_{rank}": float(v) for rank, v in enumerate(value, 1)}
+                else:
+                    row[name] = value
+            rows.append(row)
+        return rows

@@ -1,0 +1,189 @@
+"""Ways out of the SQL console: every one is refused or stopped, in a line, and the next question is answered."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pandas as pd
+import pytest
+from simko.store.demo.small_run import write_demonstration_run
+from simko.store.errors import QueryFailed
+from simko.store.reading.sandbox import LockedRuns, ask
+
+secret_frame = pd.DataFrame({"secret": ["found through Python"]})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("there")
+    write_demonstration_run(folder / "runs", name="shown", steps=3, responses=16)
+    write_demonstration_run(folder / "others", name="hidden", steps=1, responses=8)
+    (folder / "secret.txt").write_text("secret")
+    (folder / "secret.csv").write_text("a,b\n1,2\n")
+    (folder / "secret.json").write_text('{"a": 1}')
+    return folder
+
+
+@pytest.fixture
+def runs(folder):
+    runs = LockedRuns(folder / "runs")
+    assert runs.problems == []
+    yield runs
+    assert runs.ask("SELECT count(*) AS n FROM runs").rows.n[0] == 1  # still answers
+
+
+PROBES = [
+    # reading files
+    "SELECT * FROM read_text('{folder}/secret.txt')",
+    "SELECT * FROM read_blob('{folder}/secret.txt')",
+    "SELECT * FROM read_csv('{folder}/secret.csv')",
+    "SELECT * FROM '{folder}/secret.csv'",
+    "SELECT * FROM '{folder}/secret.json'",
+    "SELECT * FROM read_json_auto('{folder}/secret.json')",
+    "SELECT * FROM read_parquet('{folder}/others/hidden/tokens/*.parquet')",
+    "SELECT * FROM read_parquet('{folder}/runs/shown/tokens/*.parquet')",
+    "SELECT * FROM read_parquet('{folder}/runs/../others/hidden/tokens/*.parquet')",
+    "SELECT * FROM parquet_metadata('{folder}/runs/shown/vocabulary.parquet')",
+    "SELECT * FROM glob('{folder}/*')",
+    "SELECT * FROM sniff_csv('{folder}/secret.csv')",
+    "SELECT * FROM read_text('/etc/passwd')",
+    "SELECT * FROM query('SELECT * FROM read_text(''{folder}/secret.txt'')')",
+    "SELECT * FROM query_table('{folder}/secret.csv')",
+    "WITH x AS (SELECT * FROM read_text('/etc/hostname')) SELECT * FROM x",
+    "SELECT (SELECT content FROM read_text('/etc/hostname'))",
+    # writing files
+    "COPY (SELECT 1) TO '{folder}/out.csv'",
+    "COPY (SELECT 1) TO '{folder}/runs/shown/out.parquet' (FORMAT parquet)",
+    "WITH x AS (COPY (SELECT 1 AS a) TO '{folder}/out.csv') SELECT 1",
+    "WITH x AS (COPY (SELECT 1 AS a) TO '{folder}/out.csv' RETURNING *) SELECT * FROM x",
+    "EXPORT DATABASE '{folder}/out'",
+    # other databases, extensions, network
+    "ATTACH '{folder}/out.duckdb'",
+    "ATTACH ':memory:' AS other",
+    "CREATE TABLE mine AS SELECT 1",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "LOAD '{folder}/evil.duckdb_extension'",
+    "SELECT * FROM 'https://example.com/x.csv'",
+    "SELECT * FROM read_csv('https://example.com/x.csv')",
+    "SELECT * FROM read_parquet('s3://bucket/x.parquet')",
+    "CREATE SECRET s (TYPE s3, KEY_ID 'a', SECRET 'b')",
+    # settings
+    "SET enable_external_access = true",
+    "SET lock_configuration = false",
+    "RESET lock_configuration",
+    "PRAGMA enable_external_access = true",
+    "SET memory_limit = '100GB'",
+    "SET python_enable_replacements = true",
+    "PRAGMA database_list",
+    "CALL pragma_version()",
+    # Python
+    "SELECT * FROM secret_frame",
+    "SELECT * FROM 'secret_frame'",
+    # more than one statement, or none
+    "SELECT 1; SELECT 2",
+    "SELECT 1; COPY (SELECT 1) TO '{folder}/out.csv'",
+    "",
+    "-- nothing",
+    # changing what the next question sees
+    "DROP VIEW runs",
+    "CREATE OR REPLACE VIEW runs AS SELECT 1",
+    "DELETE FROM attempts",
+    "INSERT INTO attempts SELECT * FROM attempts",
+    "UPDATE attempts SET status = 'finished'",
+    "WITH x AS (DELETE FROM attempts RETURNING *) SELECT * FROM x",
+    "CREATE MACRO count(x) AS 1",
+    "BEGIN TRANSACTION",
+    "PREPARE p AS SELECT 1",
+    "EXPLAIN ANALYZE SELECT 1",
+    "VACUUM",
+]
+
+
+EXHAUSTION = [
+    "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b",
+    "WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r) SELECT max(i) FROM r",
+    "SELECT length(repeat('x', 3000000000))",
+    "SELECT list(i) FROM range(1000000000) t(i)",
+    "SELECT i FROM range(10000000000) t(i) ORDER BY hash(i)",
+    "SELECT string_agg(repeat('x', 100000), '') FROM range(100000)",
+    "SELECT * FROM generate_series(1, 10000000000) a(i) WHERE regexp_matches(repeat('a', 30) || i, '(a*)*b')",
+]
+
+
+def test_there_are_probes_enough():
+    assert len(PROBES) >= 50 and len(set(PROBES)) == len(PROBES)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_the_way_is_closed(runs, folder, probe):
+    before = set(folder.rglob("*"))
+    with pytest.raises(QueryFailed) as refused:
+        runs.ask(probe.replace("{folder}", str(folder)), seconds=1.0)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) > 5
+    assert "secret\n" not in str(refused.value)
+    assert set(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("probe", EXHAUSTION)
+def test_what_would_take_everything_is_stopped(folder, probe):
+    began = time.monotonic()
+    with pytest.raises(QueryFailed) as refused:
+        ask(folder / "runs", probe, seconds=1.0)
+    assert "\n" not in str(refused.value) and "ask for less" in str(refused.value)
+    assert time.monotonic() - began < 60
+
+
+def test_a_process_of_its_own_answers_too(folder):
+    answer = ask(folder / "runs", "SELECT step, k FROM lambda_k WHERE verdict = 'all' ORDER BY ALL", rows=4)
+    assert answer.rows.to_dict("list") == {"step": [1, 1, 1, 1], "k": [1, 2, 3, 4]} and answer.cut
+    with pytest.raises(QueryFailed, match="nonsense"):
+        ask(folder / "runs", "SELECT * FROM nonsense")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "SELECT getenv('PATH') AS a",
+        "SELECT current_setting('s3_secret_access_key') AS a",
+        "SELECT secret_string AS a FROM duckdb_secrets()",
+        "SELECT path AS a FROM duckdb_databases()",
+    ],
+)
+def test_nothing_is_told_of_the_process(runs, question):
+    try:
+        answer = runs.ask(question).rows
+    except QueryFailed:
+        return
+    assert not [value for value in answer.a.dropna() if value]
+
+
+def test_a_large_answer_is_cut_without_being_made(runs):
+    answer = runs.ask("SELECT i FROM range(10000000000) t(i)", rows=10)
+    assert list(answer.rows.i) == list(range(10)) and answer.cut and answer.seconds < 5
+
+
+def test_questions_are_answered(runs, folder):
+    answer = runs.ask(
+        "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND k = $k ORDER BY step", parameters={"k": 1}
+    )
+    assert list(answer.rows.step) == [1, 2, 3] and not answer.cut
+    texts = runs.ask("SELECT count(*) AS n, count(text) AS texts, count(logp_5) AS ranked FROM tokens").rows
+    assert texts.n[0] == texts.texts[0] == texts.ranked[0] > 0
+    with pytest.raises(QueryFailed, match="lambdak"):
+        runs.ask("SELECT * FROM lambdak")
+
+
+def test_damaged_and_missing_files_are_told_and_the_rest_answered(folder, tmp_path):
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    write_demonstration_run(tmp_path / "runs", name="torn", steps=2, responses=8)
+    victim = next((tmp_path / "runs" / "torn" / "tokens").glob("*.parquet"))
+    victim.write_bytes(victim.read_bytes()[:-9])
+    runs = LockedRuns(tmp_path / "runs")
+    assert len(runs.problems) == 1 and str(victim) in runs.problems[0]
+    assert runs.ask("SELECT DISTINCT run FROM tokens").rows.run.tolist() == ["shown"]
+
+
+def test_an_empty_folder_gives_empty_views(tmp_path):
+    assert len(LockedRuns(tmp_path).ask("SELECT * FROM lambda_k").rows) == 0

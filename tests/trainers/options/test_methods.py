@@ -1,0 +1,102 @@
+"""Every method through TRL's own loss: it trains, and what is added to the loss has the loss's normaliser."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from simko.store.errors import UsageError
+from simko.trainers.engine.trainer import RankedGRPOTrainer
+from simko.trainers.options.arguments import RunArguments
+from simko.trainers.options.methods import METHODS, check_group, hyperparameters, objective_of, owner
+from tiny import config, first_is_even, history, prompts
+
+PROMPTS = prompts()
+
+
+def trainer_of(method, folder, tiny_llama, tiny_tokenizer, **overrides):
+    run = RunArguments(
+        method=method, simko_alpha=0.1, simko_k=3, simko_tau=0.5, simko_lambda=1.1, passk_training_k=2, pkpo_k=2
+    )
+    args = config(folder, **(METHODS[method].config | overrides))
+    return RankedGRPOTrainer(
+        tiny_llama(), first_is_even, args, PROMPTS, processing_class=tiny_tokenizer, objective=objective_of(run)
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains(method, tiny_llama, tiny_tokenizer, tmp_path):
+    trainer = trainer_of(method, tmp_path, tiny_llama, tiny_tokenizer)
+    trainer.train()
+    assert all(row["grad_norm"] > 0 for row in history(trainer) if "grad_norm" in row)
+    moved = [not torch.equal(a, b) for a, b in zip(trainer.model.parameters(), tiny_llama().parameters(), strict=True)]
+    assert all(moved)
+
+
+def test_methods_differ_from_grpo_and_from_each_other(tiny_llama, tiny_tokenizer, tmp_path):
+    """Not one of them falls back silently: after a rollout batch's second step all weights differ."""
+    ends = {}
+    for method in METHODS:
+        trainer = trainer_of(method, tmp_path / method, tiny_llama, tiny_tokenizer, max_steps=2)
+        trainer.train()
+        ends[method] = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+    same = [
+        (a, b)
+        for i, a in enumerate(METHODS)
+        for b in list(METHODS)[i + 1 :]
+        if torch.allclose(ends[a], ends[b], atol=1e-7)
+    ]
+    # No ratio of this short run leaves 1 ± .2, and inside it clip-higher and CISPO have GRPO's gradient.
+    assert set(same) == {("grpo", "dapo"), ("grpo", "cispo"), ("dapo", "cispo")}
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "bnpo", "dr_grpo", "dapo", "luspo", "cispo"])
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_an_extra_loss_has_the_normaliser_of_the_loss(loss_type, accumulation, tiny_llama, tiny_tokenizer, tmp_path):
+    """On the first pass TRL's per-token loss is -A (cispo: -A log π), so its sum can be had from outside."""
+    level = "sequence" if loss_type == "luspo" else "token"
+    trainer = RankedGRPOTrainer(
+        tiny_llama(),
+        first_is_even,
+        config(
+            tmp_path,
+            loss_type=loss_type,
+            importance_sampling_level=level,
+            gradient_accumulation_steps=accumulation,
+            epsilon_high=10.0,
+        ),
+        PROMPTS,
+        processing_class=tiny_tokenizer,
+    )
+    trainer.current_gradient_accumulation_steps = accumulation
+    trainer.model.train()
+    inputs = trainer._generate_and_score_completions([PROMPTS[i // 4] for i in range(16)])
+    inputs.pop("old_per_token_logps", None)
+    mask = inputs["completion_mask"].bool()
+    per_token = -inputs["advantages"].unsqueeze(1).expand(mask.shape)
+    if loss_type == "cispo":
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
+        attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
+        width = mask.size(1)
+        logp = trainer.model(ids, attention_mask=attention).logits[:, -width - 1 : -1].log_softmax(-1)
+        per_token = per_token * logp.gather(-1, inputs["completion_ids"].unsqueeze(-1)).squeeze(-1)
+    loss = trainer._compute_loss(trainer.model, inputs)
+    ours = trainer._normalised(per_token, inputs | {"loss_mask": mask})
+    assert loss.item() == pytest.approx(ours.item(), abs=1e-6)
+
+
+def test_a_k_that_no_group_can_tell_is_refused():
+    with pytest.raises(UsageError, match="--passk_training_k 8 must be below --num_generations 8"):
+        check_group(RunArguments(method="passk_training", passk_training_k=8), 8)
+    with pytest.raises(UsageError, match="--pkpo_k 9 must not exceed --num_generations 8"):
+        check_group(RunArguments(method="pkpo", pkpo_k=9), 8)
+    check_group(RunArguments(method="pkpo", pkpo_k=8), 8)
+    check_group(RunArguments(method="grpo", passk_training_k=99), 8)
+
+
+def test_options_belong_to_the_method_they_are_named_after():
+    run = RunArguments(method="kl_cov")
+    assert hyperparameters(run) == {"kl_cov_ratio": 2e-3, "kl_cov_beta": 1.0}
+    assert owner("kl_cov_beta") == "kl_cov"
+    assert owner("probe_k") is None
+    assert owner("pass_at_k_steps") is None
+    assert hyperparameters(RunArguments(method="grpo")) == {}

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from simko.trainers.tasks.boxed import last_boxed
+from simko.trainers.tasks.grading import MathGrader
+
+HANGS = r"\boxed{9^{9^{9^{9}}}}"
+
+
+@pytest.fixture(scope="module")
+def grader() -> Iterator[MathGrader]:
+    with MathGrader(workers=1) as grader:
+        yield grader
+
+
+@pytest.mark.parametrize(
+    ("response", "gold", "verdict"),
+    [
+        (r"Half of it, so \boxed{\frac{1}{2}}.", "0.5", "right"),
+        (r"First \boxed{3}, no: \boxed{4}.", "4", "right"),
+        (r"First \boxed{3}, no: \boxed{4}.", "3", "wrong"),
+        (r"\boxed{(x+1)^2}", "x^2+2x+1", "right"),
+        (r"\boxed{\text{Evelyn}}", r"\text{Evelyn}", "right"),
+        (r"\boxed{\$1,250}", "1250", "right"),
+        (r"\boxed{5}", "$5$", "right"),
+        ("The answer is 18.", "18", "right"),
+        ("The answer is 17.", "18", "wrong"),
+        ("I do not know.", "18", "wrong"),
+        (r"\boxed{}", "18", "wrong"),
+        ("", "18", "wrong"),
+        (r"\boxed{3}", "", "unjudged"),
+    ],
+)
+def test_verdicts(grader: MathGrader, response: str, gold: str, verdict: str) -> None:
+    assert grader.judge([response], [gold]) == [verdict]
+
+
+def test_hostile_text_is_never_right_and_does_no_harm(grader: MathGrader, tmp_path) -> None:
+    touched = tmp_path / "touched"
+    hostile = [
+        r"\boxed{" * 20_000,
+        "$" * 100_000,
+        "1+" * 50_000,
+        rf"\boxed{{__import__('pathlib').Path('{touched}').touch()}}",
+        "\x00\ud800\u2028\n",
+    ]
+    assert "right" not in grader.judge(hostile, ["7"] * len(hostile))
+    assert not touched.exists()
+    assert grader.judge([r"\boxed{7}"], ["7"]) == ["right"]
+
+
+def test_an_answer_that_hangs_is_unjudged_and_the_next_one_is_judged() -> None:
+    with MathGrader(seconds=0.5, workers=1) as grader:
+        responses = [r"\boxed{1}", HANGS, r"\boxed{2}", r"\boxed{9}"]
+        assert grader.judge(responses, ["1", "1", "2", "3"]) == ["right", "unjudged", "right", "wrong"]
+
+
+def test_verdicts_keep_their_places_over_several_workers() -> None:
+    with MathGrader(workers=2) as grader:
+        golds = [str(n) for n in range(40)]
+        verdicts = grader.judge([rf"\boxed{{{n - n % 2}}}" for n in range(40)], golds)
+    assert verdicts == ["right", "wrong"] * 20
+
+
+def test_a_worker_that_died_is_replaced_and_close_can_be_followed_by_more() -> None:
+    with MathGrader(workers=1) as grader:
+        assert grader.judge([r"\boxed{1}"], ["1"]) == ["right"]
+        grader._workers[0]._process.kill()
+        grader._workers[0]._process.wait()
+        assert grader.judge([r"\boxed{1}", r"\boxed{2}"], ["1", "2"]) == ["unjudged", "right"]
+        grader.close()
+        assert grader.judge([r"\boxed{1}"], ["1"]) == ["right"]
+
+
+def test_no_process_before_the_first_answer() -> None:
+    grader = MathGrader()
+    assert grader._workers == []
+    assert grader.judge([], []) == [] and grader._workers == []
+
+
+def test_the_worker_imports_no_torch() -> None:
+    code = "import simko.trainers.tasks.grading_worker, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{1} then \fbox{2}", "2"),
+        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (r"\boxed 5$.", "5"),
+        (r"\boxed{1} and \boxed{2", None),
+        ("no box", None),
+    ],
+)
+def test_last_boxed(text: str, content: str | None) -> None:
+    assert last_boxed(text) == content

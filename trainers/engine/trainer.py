@@ -1,0 +1,323 @@
+"""The adapter between TRL's `GRPOTrainer` and our objectives and probe: four overrides, no copy of TRL's loss.
+
+TRL scores a micro-batch through `model(…, fused_lm_head=True)`; the ranked head answers that call with the same
+log-probabilities and entropies *and* the ranked statistics. The objective turns them into surrogate log-probabilities
+and per-token advantages, which TRL's own loss consumes. Without objective and probe nothing is patched, and with a
+probe alone the losses equal stock TRL's (golden tests).
+
+Rows keep their identity through TRL's shuffle and split by tensors added to the inputs: `response_id`, `verdict`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from trl import GRPOTrainer
+
+from ...probes.head.ranked_head import add_ranked_head
+from ...probes.probe import NullProbe, Probe
+from ...probes.statistics.token_stats import TokenStats
+from ...store.layout.schema import VERDICTS, Verdict
+from ..objectives import Objective, ScoredBatch
+from .callbacks import EndStep, SaveBetweenRollouts
+from .dynamic_sampling import Rollouts, check_groups, fill
+from .logit_gradient import logit_gradient
+from .rescoring import Rescoring
+
+_SEAMS = {
+    "_compute_loss": ("self", "model", "inputs"),
+    "_generate_and_score_completions": ("self", "inputs"),
+    "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
+}
+for _name, _expected in _SEAMS.items():
+    if tuple(inspect.signature(getattr(GRPOTrainer, _name)).parameters) != _expected:
+        raise ImportError(f"GRPOTrainer.{_name} has changed its signature; this version of simko needs trl>=1.16,<1.17")
+
+_TEXT_INPUTS = {"self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"}
+_IMAGE_INPUTS = [
+    name
+    for name in inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
+    if name not in _TEXT_INPUTS and not name.startswith("compute_")
+]
+
+RIGHT, WRONG, UNJUDGED = (VERDICTS.index(v) for v in ("right", "wrong", "unjudged"))
+
+
+class RankedGRPOTrainer(GRPOTrainer):
+    """`GRPOTrainer` that trains by an objective and shows every scored token to a probe.
+
+    Args:
+        objective: the method; None is TRL's own GRPO.
+        probe: a `Probe` attached to this trainer's model, or a `NullProbe`.
+        rounds: of generation at most to fill a batch with groups whose rewards differ (dynamic sampling); 1 takes
+            every group as it comes.
+        **kwargs: everything `GRPOTrainer` takes.
+
+    A response whose summed reward is at least 1 is right, one that no reward function could score (all returned None)
+    is unjudged, every other one is wrong.
+    """
+
+    def __init__(self, *args: Any, objective: Objective | None = None, rounds: int = 1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.objective = objective
+        self.rounds = rounds
+        self.probe: Probe | NullProbe = NullProbe()
+        self._scored_inputs: dict[str, Any] | None = None
+        self._ranked_output: Any = None
+        self._penalty: torch.Tensor | None = None
+        self._scored: ScoredBatch | None = None  # what the loss of the micro-batch is made from
+        self._rewards = torch.empty(0)  # of the rollout batch, every process's
+        self._sees_ranks = False
+        self.rescoring: Rescoring | None = None
+        self.add_callback(SaveBetweenRollouts())
+        if objective is not None and objective.num_candidates:
+            add_ranked_head(self.model, k=objective.num_candidates, temperature=self.temperature)
+            self._see_ranks()
+
+    def attach(self, probe: Probe | NullProbe, *, rescore: int = 0) -> None:
+        """Show every micro-batch scored from now on to this probe, and tell it when a step ends.
+
+        Args:
+            probe: attached to this trainer's model.
+            rescore: optimizer steps between those whose micro-batches are scored again, for the probe to log what
+                the step did to them; 0: never.
+        """
+        self.probe = probe
+        if not isinstance(probe, Probe):
+            return
+        self._see_ranks()
+        probe.clock.remove()  # a step is over when its callbacks are, not when its optimizer is
+        if rescore:
+
+            def report(before: TokenStats, after: TokenStats, inputs: dict[str, Any]) -> None:
+                probe.rescored(before, after, verdicts=inputs["verdict"], mask=inputs["loss_mask"])
+
+            self.rescoring = Rescoring(self.score, report, rescore)
+            self.add_callback(self.rescoring)
+        self.add_callback(EndStep(probe))
+
+    def score(self, model: Any, inputs: dict[str, Any]) -> TokenStats:
+        """The ranked statistics of a micro-batch under the present parameters."""
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+        attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+        images = {name: inputs[name] for name in _IMAGE_INPUTS if name in inputs}
+        self._scored_inputs = inputs
+        try:
+            width = inputs["completion_ids"].size(1)
+            super()._get_per_token_logps_and_entropies(model, ids, attention, width, **images)
+            stats: TokenStats = self._ranked_output.stats
+            return stats
+        finally:
+            self._scored_inputs = self._ranked_output = None
+
+    def log_figures(self, figures: dict[str, float]) -> None:
+        """Log figures at the current step, leaving the running means that `GRPOTrainer.log` would flush."""
+        due = self.control.should_log
+        super(GRPOTrainer, self).log(figures)
+        self.control.should_log = due  # logging would count as this step's own, not yet made
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        # What leads up to a checkpoint is on disk before the checkpoint is: a resumed run has no hole behind it.
+        self.probe.flush()
+        self.accelerator.wait_for_everyone()
+        super()._save_checkpoint(model, trial)
+
+    def _see_ranks(self) -> None:
+        if not self._sees_ranks:
+            self.model.register_forward_hook(self._keep_output)
+            self._sees_ranks = True
+
+    def _keep_output(self, _module: Any, _inputs: Any, output: Any) -> None:
+        if self._scored_inputs is not None:
+            self._ranked_output = output
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
+        rewards_per_func: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        rewards = (rewards_per_func * self.reward_weights.to(rewards_per_func.device)).nansum(1)
+        self._rewards = rewards.masked_fill(rewards_per_func.isnan().all(1), float("nan"))
+        return rewards_per_func
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if not self.model.training:
+            output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+            return output
+        if self._buffered_inputs is None:  # also of a resumed run, which is to sample at the same steps as before
+            self._step = self.state.global_step * self.args.gradient_accumulation_steps
+        rollouts = self._roll_out(inputs)
+        if self.rounds > 1:
+            rollouts = self._with_contrast(rollouts)
+        output, n, rewards = rollouts.output, len(inputs), rollouts.rewards
+        verdict = torch.where(rewards.isnan(), UNJUDGED, torch.where(rewards >= 1, RIGHT, WRONG))
+        generation = self._generation()
+        first = (generation * self.accelerator.num_processes + self.accelerator.process_index) * n
+        response_id = torch.arange(first, first + n, device=rewards.device)
+        output["verdict"], output["response_id"] = verdict, response_id
+        if self.probe.active:
+            self.probe.responses(self._response_columns(rollouts, generation))
+        return output
+
+    def _roll_out(self, inputs: list[dict[str, Any]]) -> Rollouts:
+        """Sample and score, and credit by the objective."""
+        output = super()._generate_and_score_completions(inputs)
+        n, process = len(inputs), self.accelerator.process_index
+        if self.objective is not None:
+            everyone = self.accelerator.gather(output["advantages"])
+            groups = (self._rewards.view(-1, self.num_generations), everyone.view(-1, self.num_generations))
+            credit = self.objective.group_advantages(*groups)
+            output["advantages"] = credit.flatten()[process * n :][:n]
+        return Rollouts(list(inputs), output, self._rewards[process * n : (process + 1) * n])
+
+    def _with_contrast(self, rollouts: Rollouts) -> Rollouts:
+        """The batch after dynamic sampling."""
+        check_groups(len(rollouts.inputs), self.num_generations)
+        place = self._generation() * self.accelerator.num_processes + self.accelerator.process_index
+        filled = fill(
+            rollouts,
+            self._roll_out,
+            self.train_dataset,
+            group=self.num_generations,
+            rounds=self.rounds,
+            seed=hash((self.args.seed, place)),
+            any_process=lambda here: bool(
+                self.accelerator.reduce(torch.tensor(float(here), device=self.accelerator.device)).item()
+            ),
+        )
+        mask = filled.output["completion_mask"]
+        mask = mask * filled.output["tool_mask"] if "tool_mask" in filled.output else mask
+        filled.output["num_items_in_batch"] = self.accelerator.gather(mask.sum()).sum()
+        return filled
+
+    def _generation(self) -> int:
+        """Index of the rollout batch being sampled, the same on every rank and after a resume."""
+        every = self.args.steps_per_generation * self.num_iterations
+        return int(self.state.global_step * self.args.gradient_accumulation_steps // every)
+
+    def _response_columns(self, rollouts: Rollouts, generation: int) -> dict[str, Any]:
+        """The columns of the `responses` table for a rollout batch, before TRL shuffles it."""
+        inputs, output = rollouts.inputs, rollouts.output
+        ids, mask = output["completion_ids"], output["completion_mask"].bool()
+        loss_mask = mask & output["tool_mask"].bool() if "tool_mask" in output else mask
+        ended = (torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & mask).any(1)
+        response_id = output["response_id"].tolist()
+        verdicts: list[Verdict] = [VERDICTS[v] for v in output["verdict"].tolist()]
+        decode = self.processing_class.batch_decode
+        return {
+            "generation": [generation] * len(inputs),
+            "step": [self.state.global_step + 1] * len(inputs),
+            "response_id": response_id,
+            "prompt_id": [str(row.get("prompt_id", "")) for row in inputs],
+            "group_id": [r // self.num_generations for r in response_id],
+            "reward": [None if r != r else r for r in rollouts.rewards.tolist()],
+            "verdict": verdicts,
+            "advantage": output["advantages"].tolist(),
+            "n_tokens": loss_mask.sum(1).tolist(),
+            "truncated": (~ended).tolist(),
+            "prompt": decode(_strip(output["prompt_ids"], output["prompt_mask"]), skip_special_tokens=True),
+            "completion": decode(_strip(ids, mask), skip_special_tokens=True),
+        }
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        if not self.model.training or "response_id" not in inputs:
+            return super()._compute_loss(model, inputs)
+        inputs = dict(inputs)
+        mask = inputs["completion_mask"] * inputs["tool_mask"] if "tool_mask" in inputs else inputs["completion_mask"]
+        inputs["loss_mask"] = mask.bool()
+        self._scored_inputs = inputs
+        try:
+            with self.probe.batch(
+                step=self.state.global_step + 1,
+                response_ids=inputs["response_id"],
+                verdicts=inputs["verdict"],
+                mask=inputs["loss_mask"],
+            ) as scope:
+                loss: torch.Tensor = super()._compute_loss(model, inputs)
+                if self._penalty is not None:
+                    loss = loss + self._normalised(self._penalty, inputs)
+                scored = self._scored
+                if scored is not None:
+                    scope.credit(
+                        lambda: logit_gradient(loss, scored, self._token_share(inputs, scored), self.objective)
+                    )
+                if self.rescoring is not None:
+                    self.rescoring.keep(self.state.global_step + 1, model, inputs, self._ranked_output.stats)
+            if self._ranked_output is not None:
+                self._log_lambda(inputs["loss_mask"])
+            return loss
+        finally:
+            self._scored_inputs = self._ranked_output = self._penalty = self._scored = None
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        logprob, entropy, aux_loss = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        inputs = self._scored_inputs
+        if inputs is None or (self.objective is None and not self.probe.active):
+            return logprob, entropy, aux_loss
+        self._scored = self._scored_batch(inputs, logprob, entropy)
+        if self.objective is None:
+            return logprob, entropy, aux_loss
+        surrogate = self.objective(self._scored)
+        inputs["advantages"], self._penalty = surrogate.advantages, surrogate.penalty
+        if surrogate.forking is not None:
+            self._log_forking(surrogate.forking, inputs["loss_mask"])
+        return surrogate.logprob, entropy, aux_loss
+
+    def _scored_batch(self, inputs: dict[str, Any], logprob: torch.Tensor, entropy: torch.Tensor) -> ScoredBatch:
+        width = logprob.size(1)
+        old_logprob = inputs.get("old_per_token_logps")
+        top_logprob, rank = logprob.new_empty(0, 0, 0), logprob.new_empty(0, 0)
+        if self._ranked_output is not None:
+            stats = self._ranked_output.stats
+            top_logprob, rank = stats.top_logprob[:, -width:], stats.rank[:, -width:]
+        return ScoredBatch(
+            logprob=logprob,
+            old_logprob=logprob.detach() if old_logprob is None else old_logprob,
+            entropy=entropy,
+            top_logprob=top_logprob,
+            rank=rank,
+            mask=inputs["loss_mask"],
+            advantages=inputs["advantages"],
+            right=inputs["verdict"] == RIGHT,
+            wrong=inputs["verdict"] == WRONG,
+            step=self.state.global_step + 1,
+        )
+
+    def _token_share(self, inputs: dict[str, Any], scored: ScoredBatch) -> torch.Tensor:
+        """(B, T) what one token's loss counts in the loss of the micro-batch."""
+        unit = torch.zeros_like(scored.logprob, requires_grad=True)
+        return torch.autograd.grad(self._normalised(unit, inputs), unit)[0]
+
+    def _normalised(self, per_token: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
+        """Sum a per-token loss under the normaliser of `loss_type`, as `GRPOTrainer._compute_loss` does."""
+        mask = inputs["loss_mask"]
+        total, accumulation = (per_token * mask).sum(), self.current_gradient_accumulation_steps
+        if self.loss_type in ("grpo", "sapo"):
+            return ((per_token * mask).sum(-1) / mask.sum(-1).clamp(min=1.0)).mean() / accumulation
+        if self.loss_type == "bnpo":
+            return total / mask.sum().clamp(min=1.0) / accumulation
+        if self.loss_type == "dr_grpo":
+            return total / (per_token.size(0) * self.max_completion_length) / accumulation
+        if self.loss_type == "luspo":
+            return (per_token * mask).sum(-1).mean() / accumulation
+        items = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
+        return total / (items * accumulation / self.args.steps_per_generation)
+
+    def _log_lambda(self, mask: torch.Tensor) -> None:
+        """Put Λ(1..3) of the micro-batch, all ranks together, among the figures every tracker gets."""
+        top = self._ranked_output.stats.top_logprob.detach()[:, -mask.size(1) :, :3].double() * mask.unsqueeze(-1)
+        length = mask.sum(1, keepdim=True)
+        means = top.sum(1) / length.clamp(min=1)
+        counts = (length > 0).sum().double().unsqueeze(0)
+        *sums, responses = self.accelerator.reduce(torch.cat([means.sum(0), counts]), reduction="sum").tolist()
+        for k, total in enumerate(sums, 1):
+            self._metrics["train"][f"lambda_{k}"].append(total / max(responses, 1.0))
+
+    def _log_forking(self, chosen: torch.Tensor, mask: torch.Tensor) -> None:
+        counts = torch.stack([chosen.sum(), mask.sum()]).float()
+        forking, total = self.accelerator.reduce(counts, reduction="sum").tolist()
+        self._metrics["train"]["forking_fraction"].append(forking / max(total, 1.0))
+
+
+def _strip(ids: torch.Tensor, mask: torch.Tensor) -> list[list[int]]:
+    """(B, T) padded ids and mask to lists without padding."""
+    return [row[keep].tolist() for row, keep in zip(ids.cpu(), mask.bool().cpu(), strict=True)]

@@ -1,0 +1,1 @@
+"""What a person can set: our own options, the methods by name, recipes, and how they become one configuration."""
