@@ -11,7 +11,7 @@ import pytest
 from commands import command
 from simko.dashboard.report import Block, Report, run_report, study_report, to_html, write_images
 from simko.dashboard.report.document import ReportFailed
-from simko.store.analysis import open_study
+from simko.store.study import open_study
 from simko.store.demo.small_run import write_demonstration_run
 from simko.store.layout.manifest import read_manifest
 from synthetic import Made, write_study

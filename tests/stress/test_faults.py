@@ -121,7 +121,7 @@ def test_clocks_that_go_backwards_change_nothing(tmp_path, monkeypatch):
     def earlier_every_time():
         return f"2030-01-01T00:{next(minutes):02d}:00+00:00"
 
-    for module in ("run", "recorder", "manifest_writer", "compaction"):
+    for module in ("layout.run", "writing.recorder", "writing.manifest_writer", "maintenance.compaction"):
         monkeypatch.setattr(f"simko.store.{module}.now", earlier_every_time)
     create_or_resume(run, {"probe": {"k": 4}}, resume=False)
     rng = np.random.default_rng(0)

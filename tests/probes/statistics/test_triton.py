@@ -19,7 +19,7 @@ pytest.importorskip("triton", reason="Triton is for Linux")
 
 @pytest.fixture(scope="module")
 def kernels():
-    from simko.probes.statistics.ranked_statistics import triton_kernels
+    from simko.probes.statistics import triton_kernels
 
     assert triton_kernels._INTERPRETED, "TRITON_INTERPRET=1 has to be set before Triton is imported (tests/conftest.py)"
     return triton_kernels
@@ -111,7 +111,7 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from simko.probes import triton_kernels as kernels
+from simko.probes.statistics import triton_kernels as kernels
 
 NUMBERS = {"stride": "i64", "grad_stride": "i64", "vocabulary": "i32", "scale": "fp32", "softcap": "fp32",
            "temperature": "fp32", "labels": "*i64", "rank_out": "*i32", "keys_out": "*i64"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simko.store.analysis import open_study
+from simko.store.study import open_study
 from simko.store.analysis.claims import ClaimPart, DecidedClaim, verdicts
 from simko.store.analysis.correlation import checkpoints, correlations
 from simko.store.analysis.frontier import frontier_at, matched

@@ -17,7 +17,7 @@ from simko.store.errors import SimkoError
 from simko.trainers.engine.checkpoints import (
     checkpoint_to_resume,
     checkpoints,
-    damage,
+    checkpoint_damage,
     newest_whole,
     set_aside_newer,
     split_resume,
@@ -47,17 +47,17 @@ def run(tmp_path):
 
 
 def test_every_file_of_a_checkpoint_cut_anywhere_is_found_out(run):
-    assert damage(run / "checkpoint-12") is None
+    assert checkpoint_damage(run / "checkpoint-12") is None
     for path in sorted((run / "checkpoint-12").iterdir()):
         whole = path.read_bytes()
         for length in sorted({0, 5, len(whole) // 2, len(whole) - 1}):
             path.write_bytes(whole[:length])
-            assert path.name in damage(run / "checkpoint-12"), (path.name, length)
+            assert path.name in checkpoint_damage(run / "checkpoint-12"), (path.name, length)
             result, lines = newest_whole(run)
             assert result.name == "checkpoint-8" and len(lines) == 1 and path.name in lines[0]
         path.write_bytes(whole)
     (run / "checkpoint-12" / "trainer_state.json").unlink()
-    assert damage(run / "checkpoint-12") == "no trainer_state.json"
+    assert checkpoint_damage(run / "checkpoint-12") == "no trainer_state.json"
 
 
 def test_the_newest_whole_one_is_taken_or_the_one_named(run):
@@ -84,7 +84,7 @@ def test_newer_checkpoints_are_set_aside_and_kept(run):
     assert [path.name for path in checkpoints(run)] == ["checkpoint-4"]
     make_checkpoint(run, 8)
     assert [path.name for path in set_aside_newer(run / "checkpoint-4")] == ["checkpoint-8-2"]
-    assert all(damage(path) is None for path in (run / "rewound").iterdir())
+    assert all(checkpoint_damage(path) is None for path in (run / "rewound").iterdir())
     assert set_aside_newer(run / "checkpoint-4") == []
 
 

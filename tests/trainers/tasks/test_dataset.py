@@ -67,7 +67,7 @@ def test_missing_columns_are_answered_with_those_found_and_those_wanted(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("rows.parquet", b"PAR1 and then nothing", "rows.parquet"),
         ("rows.parquet", b"", "rows.parquet"),
