@@ -40,9 +40,14 @@ def forking_mask(entropy: torch.Tensor, mask: torch.Tensor, tau: float) -> torch
     # Sorted by hand rather than with torch.nanquantile, which has a limit on the number of elements.
     ascending = entropy.masked_fill(~mask, torch.inf).sort(dim=1).values
     last = (mask.sum(1, keepdim=True) - 1).clamp(min=0)
-    place = last.to(torch.float64) * tau
+    place = last.to(widest_float(entropy.device)) * tau
     low = place.floor().long()
     high = torch.minimum(low + 1, last)
     below, above = ascending.gather(1, low), ascending.gather(1, high)
     threshold = torch.lerp(below, above, (place - low).to(entropy.dtype))
     return mask & (entropy > threshold)
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64, or float32 on devices that have no wider one (Apple's MPS)."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -6,16 +6,13 @@ before the first step, and from then on the run's folder is readable whatever ha
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import torch
 from transformers.utils.logging import disable_progress_bar
@@ -29,16 +26,19 @@ from ..store.writing.row_sampling import LoggedRows
 from .engine.callbacks import PassAtKCallback
 from .engine.checkpoints import checkpoint_to_resume, has_every_step, newest_whole, set_aside_newer, step_of
 from .engine.dynamic_sampling import check_groups
+from .engine.interruption import interrupted_by_sigterm, lost_rank
+from .engine.nan_guard import Diverged, NaNGuard
 from .engine.progress import Progress, replace_progress
 from .engine.rewards import TaskReward
 from .engine.trainer import RankedGRPOTrainer
-from .errors import RankLost
-from .evaluation.pass_at_k import evaluate
+from .evaluation.during_training import HeldoutPassAtK
 from .models.loading import load_model
 from .options.arguments import RunArguments
-from .options.methods import check_group, hyperparameters, objective_of
+from .options.methods import check_group, hyperparameters, objective_of, trainer_settings
 from .options.parsing import SimkoConfig, as_options
 from .tasks import BUILT_IN, Task, task_for
+
+Status = Literal["finished", "interrupted", "diverged", "failed"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ class Training:
     """How a training ended, for the command to report.
 
     Attributes:
-        status: `finished`, or `interrupted` by Ctrl-C or SIGTERM.
+        status: `finished`, `interrupted` by Ctrl-C or SIGTERM, or `diverged`: a figure turned NaN or infinite.
         run_dir: the run's folder.
+        reason: which figure, and when.
         step: optimizer steps made.
         resumable_step: the step of the newest whole checkpoint, or None.
         rollout_steps: optimizer steps per rollout batch: the window that Λ(k) is averaged over.
@@ -55,8 +56,9 @@ class Training:
         speaks: whether this process is the one that reports.
     """
 
-    status: Literal["finished", "interrupted"]
+    status: Status
     run_dir: Path
+    reason: str
     step: int
     resumable_step: int | None
     rollout_steps: int
@@ -78,9 +80,10 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
     checkpoint = _checkpoint(run, config)
     _quiet(config)
     model, tokenizer = load_model(_model_name(run), **(config.model_init_kwargs or {}))
-    _check_ranks(run, model)
+    objective, settings = objective_of(run), trainer_settings(run)
+    _check_ranks(run, objective, model)
     check_group(run, int(config.num_generations or 0))
-    if run.method == "dapo" and run.dapo_rounds > 1:
+    if settings.get("rounds", 1) > 1:
         check_groups(config.per_device_train_batch_size * config.steps_per_generation, int(config.num_generations or 1))
     task = task_for(run.task or "countdown", dataset=run.dataset, eval_dataset=run.eval_dataset, tokenizer=tokenizer)
     _check_evaluation(run, task)
@@ -94,14 +97,23 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
             args=config,
             train_dataset=task.train,
             processing_class=tokenizer,
-            objective=objective_of(run),
-            rounds=run.dapo_rounds if run.method == "dapo" else 1,
+            objective=objective,
+            **settings,
         )
+        trainer.watch_for_nan(NaNGuard(run.on_nan, trainer.accelerator))
         progress = replace_progress(trainer)
         probe = _attach_probe(run, config, trainer, task, run_dir, checkpoint, rows)
         trainer.attach(probe, rescore=run.probe_rescore)
         if run.pass_at_k_steps:
-            measure = _evaluation(run, trainer, task, probe, progress)
+            measure = HeldoutPassAtK(
+                trainer,
+                task,
+                probe,
+                progress.say,
+                split=run.pass_at_k_split,
+                samples=run.pass_at_k_samples or 0,
+                limit=run.pass_at_k_problems,
+            )
             trainer.add_callback(PassAtKCallback(measure, run.pass_at_k_steps))
         return _run(trainer, probe, progress, run, run_dir, checkpoint)
 
@@ -119,10 +131,10 @@ def _model_name(run: RunArguments) -> str | None:
     return run.model or (f"{run.task}-base" if run.task in BUILT_IN else None)
 
 
-def _check_ranks(run: RunArguments, model: Any) -> None:
+def _check_ranks(run: RunArguments, objective: Any, model: Any) -> None:
     vocabulary = model.config.get_text_config().vocab_size
-    for k in (run.probe_k, 3 if run.simko_k is None else run.simko_k):
-        if not 1 <= k <= vocabulary:
+    for k in (run.probe_k, getattr(objective, "num_candidates", 0)):
+        if k > vocabulary:
             raise TooManyCandidates(k, vocabulary)
 
 
@@ -223,32 +235,6 @@ def _description(run: RunArguments, config: SimkoConfig, task: Task, objective: 
     }
 
 
-def _evaluation(
-    run: RunArguments, trainer: RankedGRPOTrainer, task: Task, probe: Probe | NullProbe, progress: Progress
-) -> Callable[[int], None]:
-    """The function that measures held-out pass@k on the main process and logs it."""
-
-    def measure(step: int) -> None:
-        if not trainer.accelerator.is_main_process:
-            return
-        result = evaluate(
-            trainer.accelerator.unwrap_model(trainer.model),
-            trainer.processing_class,
-            task,
-            split=run.pass_at_k_split,
-            samples=run.pass_at_k_samples or 0,
-            limit=run.pass_at_k_problems,
-            temperature=trainer.temperature,
-            max_new_tokens=trainer.max_completion_length,
-            seed=trainer.args.seed + step,
-        )
-        probe.evals({"step": [step] * len(result), **result.columns})
-        progress.say(f"step {step}  {result.line}")
-        trainer.log_figures({f"pass@{k}": value for k, value in result.pass_at_k.items()})
-
-    return measure
-
-
 def _run(
     trainer: RankedGRPOTrainer,
     probe: Probe | NullProbe,
@@ -257,10 +243,11 @@ def _run(
     run_dir: Path,
     checkpoint: Path | None,
 ) -> Training:
-    status: Literal["finished", "interrupted", "failed"] = "failed"
+    status: Status = "failed"
+    reason = ""
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with _interrupted_by_sigterm():
+        with interrupted_by_sigterm():
             if checkpoint is None:
                 trainer.train()
             else:
@@ -269,14 +256,12 @@ def _run(
         status = "finished"
     except KeyboardInterrupt:
         status = "interrupted"
+    except Diverged as error:
+        status, reason = "diverged", str(error)
     except RuntimeError as error:
-        if not _lost_a_rank(error):
-            raise
-        reason = re.sub(r"\[[^]]*\](:\d+)?:?\s*", "", str(error)).split(". ")[0].splitlines()[0]
-        raise RankLost(
-            f"another process of the run is gone, training cannot go on ({reason}); what was logged is in {run_dir}, "
-            f"and --resume {run_dir} continues from the last checkpoint"
-        ) from error
+        if lost := lost_rank(error, run_dir):
+            raise lost from error
+        raise
     finally:
         probe.close(status)
         signal.signal(signal.SIGTERM, handler)
@@ -288,6 +273,7 @@ def _run(
     return Training(
         status,
         run_dir,
+        reason,
         step=trainer.state.global_step,
         resumable_step=step_of(saved) if saved else None,
         rollout_steps=trainer.args.steps_per_generation * trainer.num_iterations,
@@ -296,35 +282,12 @@ def _run(
     )
 
 
-def _lost_a_rank(error: RuntimeError) -> bool:
-    """Whether a collective failed: gloo says so in words alone, other back ends by type."""
-    return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
-
-
 def _compact(run_dir: Path, progress: Progress) -> None:
     try:
         for line in compact(run_dir).left:
             progress.say(f"left alone: {line}")
     except SimkoError as error:  # the run is whole without it
         progress.say(f"the log's files stay as they are: {error}")
-
-
-@contextlib.contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM is treated like Ctrl-C in here, and ignored from then on.
-
-    A launcher sends it to the processes that outlive another one, often just when those have noticed by themselves and
-    are closing their log.
-    """
-    signal.signal(signal.SIGTERM, _as_interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _as_interrupt(_signal: int, _frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _quiet(config: SimkoConfig) -> None:

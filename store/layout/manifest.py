@@ -33,7 +33,7 @@ class Attempt:
 
     Attributes:
         logged: whether it has written at least one roll-up; an attempt that logged nothing hides nothing.
-        status: running | finished | interrupted | failed | stopped (no end line, and its process is gone).
+        status: running | finished | interrupted | diverged | failed | stopped (no end line, and its process is gone).
         dropped: micro-batches that were scored but not logged.
         k: ranked candidates its token rows hold; None where its manifest does not say.
     """
@@ -206,7 +206,7 @@ def _attempt(writers: list[ManifestFile], logged: bool) -> Attempt:
         status, ended = ("running" if any(writer.alive() for writer in writers) else "stopped"), None
     else:
         statuses = [end["status"] for end in ends]
-        status = next((s for s in ("failed", "interrupted") if s in statuses), statuses[0])
+        status = next((s for s in ("failed", "diverged", "interrupted") if s in statuses), statuses[0])
         ended = max(end["ended"] for end in ends)
     return Attempt(
         first.attempt,

@@ -3,7 +3,7 @@
     {"kind": "attempt", "attempt", "rank", "world_size", "start_step", "k", "started", "pid", "host", "config"}   first
     {"kind": "file", "table", "path", "steps": [first, last], "rows", "bytes", "write_ms"}   after each finished file
     {"kind": "cost", "dropped", "error"}   when batches were lost
-    {"kind": "end", "status", "ended"}   last line: finished | interrupted | failed
+    {"kind": "end", "status", "ended"}   last line: finished | interrupted | diverged | failed
 
 Invariant: a file named here was complete under its name before its line was written. Reading never raises on content;
 `ManifestFile.problems` says what is torn, missing or foreign.

@@ -111,7 +111,7 @@ def test_ctrl_c_leaves_a_readable_run_that_resumes(tmp_path):
     [
         (["--probe_k", "58"], "vocabulary of 57"),
         (["--probe", "--probe_every", "0"], "give 1"),
-        (["--probe", "--probe_response_fraction", "2"], "lies in (0, 1]"),
+        (["--probe", "--probe_response_fraction", "2"], "above 0 and at most 1"),
         (["--probe", "--probe_precision", "int8"], "int8"),
         (["--simko_k", "0"], "between 1 and 57"),
         (["--simko_alpha", "2"], "simko_alpha must lie in"),

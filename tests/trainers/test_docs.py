@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from simko.trainers.options.arguments import RunArguments
-from simko.trainers.options.methods import METHODS, owner
+from simko.trainers.options.methods import table
 from simko.trainers.study.plan import Plan
 from simko.trainers.study.specification import load, shipped
 from synthetic import Made, write_study
 
 DOCS = Path(__file__).parents[2] / "docs"
-ROWS = dict(re.findall(r"^\| `(\w+)` \|(.*)$", (DOCS / "methods.md").read_text(), re.M))
 STUDY = (DOCS / "study.md").read_text()
 
 
-def test_every_method_has_its_row():
-    assert list(ROWS) == list(METHODS)
-
-
-def test_every_option_of_a_method_is_in_its_row_with_its_default():
-    for option in fields(RunArguments):
-        method = owner(option.name)
-        if method is None:
-            continue
-        match = re.search(rf"--{option.name}( [^`]+)?`", ROWS[method])
-        assert match, option.name
-        if option.default is not None:
-            default = f"{option.default:g}" if isinstance(option.default, float) else str(option.default)
-            assert (match[1] or "").strip() == default, option.name
+def test_the_table_of_methods_is_the_registry():
+    """Made by `python -m simko.trainers.options.methods`."""
+    assert table() in (DOCS / "methods.md").read_text()
 
 
 def test_the_shipped_studies_are_listed():

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm
 from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
-_FIGURES = (
-    ("reward", "reward"),
-    ("lambda_1", "Λ(1)"),
-    ("lambda_2", "Λ(2)"),
-    ("entropy", "entropy"),
-    ("forking_fraction", "forks"),
-    ("clip_ratio/region_mean", "clipped"),
+_FIGURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("reward", "reward", "{:6.3f}".format),
+    ("frac_reward_zero_std", "signal", lambda without: f"{1 - without:4.0%}"),
+    ("lambda_1", "Λ(1)", "{:7.3f}".format),
+    ("lambda_2", "Λ(2)", "{:7.3f}".format),
+    ("entropy", "entropy", "{:6.3f}".format),
+    ("clip_ratio/region_mean", "clipped", "{:6.1%}".format),
 )
-"""Logged metric → the short name it has in a line."""
+"""Logged metric → its short name in a line, and how it is written: in the same width at every step. The signal is the
+share of groups whose rewards differ: the others have no gradient."""
 
 
 def _duration(seconds: float) -> str:
@@ -58,15 +60,16 @@ class Progress(TrainerCallback):
         """One short line of the figures that matter."""
         if not state.is_world_process_zero or not logs or "reward" not in logs:
             return
-        figures = "  ".join(f"{name} {logs[key]:.3g}" for key, name in _FIGURES if logs.get(key) is not None)
-        self.say(f"step {state.global_step}/{state.max_steps}  {figures}{self._pace(state)}")
+        figures = "  ".join(f"{name} {form(logs[key])}" for key, name, form in _FIGURES if logs.get(key) is not None)
+        place = f"{state.global_step:>{len(str(state.max_steps))}}/{state.max_steps}"
+        self.say(f"step {place}  {figures}{self._pace(state)}")
 
     def _pace(self, state: Any) -> str:
         done = state.global_step - self._first_step
         if self._bar is not None or done == 0:
             return ""
         rate = done / (time.monotonic() - self._began)
-        return f"  {rate:.2g} steps/s, {_duration((state.max_steps - state.global_step) / rate)} left"
+        return f"  {rate:5.2f} steps/s, {_duration((state.max_steps - state.global_step) / rate)} left"
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Close the bar."""

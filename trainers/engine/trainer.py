@@ -19,12 +19,16 @@ from trl import GRPOTrainer
 from ...probes.head.ranked_head import add_ranked_head
 from ...probes.probe import NullProbe, Probe
 from ...probes.statistics.token_stats import TokenStats
-from ...store.layout.schema import VERDICTS, Verdict
+from ...store.layout.schema import VERDICTS
 from ..objectives import Objective, ScoredBatch
 from .callbacks import EndStep, SaveBetweenRollouts
 from .dynamic_sampling import Rollouts, check_groups, fill
+from .figures import forking_fraction, lambda_figures
 from .logit_gradient import logit_gradient
+from .nan_guard import NaNGuard
+from .normaliser import normalised
 from .rescoring import Rescoring
+from .response_rows import response_columns
 
 _SEAMS = {
     "_compute_loss": ("self", "model", "inputs"),
@@ -71,6 +75,7 @@ class RankedGRPOTrainer(GRPOTrainer):
         self._rewards = torch.empty(0)  # of the rollout batch, every process's
         self._sees_ranks = False
         self.rescoring: Rescoring | None = None
+        self._nan_guard: NaNGuard | None = None
         self.add_callback(SaveBetweenRollouts())
         if objective is not None and objective.num_candidates:
             add_ranked_head(self.model, k=objective.num_candidates, temperature=self.temperature)
@@ -98,6 +103,11 @@ class RankedGRPOTrainer(GRPOTrainer):
             self.add_callback(self.rescoring)
         self.add_callback(EndStep(probe))
 
+    def watch_for_nan(self, guard: NaNGuard) -> None:
+        """Show the guard the loss of every micro-batch from now on."""
+        self._nan_guard = guard
+        self.add_callback(guard)
+
     def score(self, model: Any, inputs: dict[str, Any]) -> TokenStats:
         """The ranked statistics of a micro-batch under the present parameters."""
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
@@ -117,6 +127,11 @@ class RankedGRPOTrainer(GRPOTrainer):
         due = self.control.should_log
         super(GRPOTrainer, self).log(figures)
         self.control.should_log = due  # logging would count as this step's own, not yet made
+
+    def _note(self, figures: dict[str, float]) -> None:
+        """Put figures of a micro-batch among those whose mean is logged."""
+        for name, value in figures.items():
+            self._metrics["train"][name].append(value)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # What leads up to a checkpoint is on disk before the checkpoint is: a resumed run has no hole behind it.
@@ -155,7 +170,9 @@ class RankedGRPOTrainer(GRPOTrainer):
         response_id = torch.arange(first, first + n, device=rewards.device)
         output["verdict"], output["response_id"] = verdict, response_id
         if self.probe.active:
-            self.probe.responses(self._response_columns(rollouts, generation))
+            columns = response_columns(rollouts, self.eos_token_ids, self.num_generations, self.processing_class)
+            step = self.state.global_step + 1
+            self.probe.responses({**columns, "generation": [generation] * n, "step": [step] * n})
         return output
 
     def _roll_out(self, inputs: list[dict[str, Any]]) -> Rollouts:
@@ -194,30 +211,6 @@ class RankedGRPOTrainer(GRPOTrainer):
         every = self.args.steps_per_generation * self.num_iterations
         return int(self.state.global_step * self.args.gradient_accumulation_steps // every)
 
-    def _response_columns(self, rollouts: Rollouts, generation: int) -> dict[str, Any]:
-        """The columns of the `responses` table for a rollout batch, before TRL shuffles it."""
-        inputs, output = rollouts.inputs, rollouts.output
-        ids, mask = output["completion_ids"], output["completion_mask"].bool()
-        loss_mask = mask & output["tool_mask"].bool() if "tool_mask" in output else mask
-        ended = (torch.isin(ids, torch.tensor(self.eos_token_ids, device=ids.device)) & mask).any(1)
-        response_id = output["response_id"].tolist()
-        verdicts: list[Verdict] = [VERDICTS[v] for v in output["verdict"].tolist()]
-        decode = self.processing_class.batch_decode
-        return {
-            "generation": [generation] * len(inputs),
-            "step": [self.state.global_step + 1] * len(inputs),
-            "response_id": response_id,
-            "prompt_id": [str(row.get("prompt_id", "")) for row in inputs],
-            "group_id": [r // self.num_generations for r in response_id],
-            "reward": [None if r != r else r for r in rollouts.rewards.tolist()],
-            "verdict": verdicts,
-            "advantage": output["advantages"].tolist(),
-            "n_tokens": loss_mask.sum(1).tolist(),
-            "truncated": (~ended).tolist(),
-            "prompt": decode(_strip(output["prompt_ids"], output["prompt_mask"]), skip_special_tokens=True),
-            "completion": decode(_strip(ids, mask), skip_special_tokens=True),
-        }
-
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         if not self.model.training or "response_id" not in inputs:
             return super()._compute_loss(model, inputs)
@@ -243,7 +236,10 @@ class RankedGRPOTrainer(GRPOTrainer):
                 if self.rescoring is not None:
                     self.rescoring.keep(self.state.global_step + 1, model, inputs, self._ranked_output.stats)
             if self._ranked_output is not None:
-                self._log_lambda(inputs["loss_mask"])
+                top = self._ranked_output.stats.top_logprob
+                self._note(lambda_figures(top, inputs["loss_mask"], self.accelerator))
+            if self._nan_guard is not None:
+                self._nan_guard.see(loss)
             return loss
         finally:
             self._scored_inputs = self._ranked_output = self._penalty = self._scored = None
@@ -259,7 +255,8 @@ class RankedGRPOTrainer(GRPOTrainer):
         surrogate = self.objective(self._scored)
         inputs["advantages"], self._penalty = surrogate.advantages, surrogate.penalty
         if surrogate.forking is not None:
-            self._log_forking(surrogate.forking, inputs["loss_mask"])
+            share = forking_fraction(surrogate.forking, inputs["loss_mask"], self.accelerator)
+            self._note({"forking_fraction": share})
         return surrogate.logprob, entropy, aux_loss
 
     def _scored_batch(self, inputs: dict[str, Any], logprob: torch.Tensor, entropy: torch.Tensor) -> ScoredBatch:
@@ -288,36 +285,13 @@ class RankedGRPOTrainer(GRPOTrainer):
         return torch.autograd.grad(self._normalised(unit, inputs), unit)[0]
 
     def _normalised(self, per_token: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
-        """Sum a per-token loss under the normaliser of `loss_type`, as `GRPOTrainer._compute_loss` does."""
-        mask = inputs["loss_mask"]
-        total, accumulation = (per_token * mask).sum(), self.current_gradient_accumulation_steps
-        if self.loss_type in ("grpo", "sapo"):
-            return ((per_token * mask).sum(-1) / mask.sum(-1).clamp(min=1.0)).mean() / accumulation
-        if self.loss_type == "bnpo":
-            return total / mask.sum().clamp(min=1.0) / accumulation
-        if self.loss_type == "dr_grpo":
-            return total / (per_token.size(0) * self.max_completion_length) / accumulation
-        if self.loss_type == "luspo":
-            return (per_token * mask).sum(-1).mean() / accumulation
-        items = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
-        return total / (items * accumulation / self.args.steps_per_generation)
-
-    def _log_lambda(self, mask: torch.Tensor) -> None:
-        """Put Λ(1..3) of the micro-batch, all ranks together, among the figures every tracker gets."""
-        top = self._ranked_output.stats.top_logprob.detach()[:, -mask.size(1) :, :3].double() * mask.unsqueeze(-1)
-        length = mask.sum(1, keepdim=True)
-        means = top.sum(1) / length.clamp(min=1)
-        counts = (length > 0).sum().double().unsqueeze(0)
-        *sums, responses = self.accelerator.reduce(torch.cat([means.sum(0), counts]), reduction="sum").tolist()
-        for k, total in enumerate(sums, 1):
-            self._metrics["train"][f"lambda_{k}"].append(total / max(responses, 1.0))
-
-    def _log_forking(self, chosen: torch.Tensor, mask: torch.Tensor) -> None:
-        counts = torch.stack([chosen.sum(), mask.sum()]).float()
-        forking, total = self.accelerator.reduce(counts, reduction="sum").tolist()
-        self._metrics["train"]["forking_fraction"].append(forking / max(total, 1.0))
-
-
-def _strip(ids: torch.Tensor, mask: torch.Tensor) -> list[list[int]]:
-    """(B, T) padded ids and mask to lists without padding."""
-    return [row[keep].tolist() for row, keep in zip(ids.cpu(), mask.bool().cpu(), strict=True)]
+        """Sum a per-token loss (B, T) under the normaliser of `loss_type`."""
+        return normalised(
+            per_token,
+            inputs["loss_mask"],
+            self.loss_type,
+            accumulation=self.current_gradient_accumulation_steps,
+            longest=self.max_completion_length,
+            share=self.args.steps_per_generation * self.accelerator.num_processes,
+            items=inputs["num_items_in_batch"],
+        )

@@ -68,5 +68,5 @@ def _response_logprob(model: Any, sequences: Sequence[list[int]], starts: Sequen
     ids, mask, scored = ids.to(device), mask.to(device), scored.to(device)
     logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
     logprob = torch.log_softmax(logits.float() / temperature, -1).gather(-1, ids[:, 1:, None])[..., 0]
-    total: Floats = logprob.double().masked_fill(~scored, 0.0).sum(1).cpu().numpy()
+    total: Floats = logprob.masked_fill(~scored, 0.0).cpu().double().sum(1).numpy()
     return total

@@ -6,10 +6,13 @@ Any loss that consumes log-probabilities and advantages (TRL's `grpo`, `dapo`, `
 trains by the method, clipping included.
 """
 
-from .covariance import ClipCov, KLCov
-from .entropy import EntropyAdvantage, ForkingTokens
+from .clip_cov import ClipCov
+from .entropy_advantage import EntropyAdvantage
+from .forking_tokens import ForkingTokens
+from .kl_cov import KLCov
 from .objective import GroupObjective, Objective, ScoredBatch, Surrogate, TokenObjective
-from .pass_at_k import PKPO, PassAtKTraining
+from .passk_training import PassAtKTraining
+from .pkpo import PKPO
 from .reinforce import Reinforce, nsr, psr, w_reinforce
 from .simko import SimKO
 

@@ -9,6 +9,7 @@ Source: arXiv 2506.01347, Eqs. 2-4 and 9; released code RLVR-Decomposed `core_al
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +33,7 @@ class Reinforce(TokenObjective):
     negative: float
 
     def __post_init__(self) -> None:
-        if self.positive < 0 or self.negative < 0 or self.positive + self.negative == 0:
+        if not (self.positive >= 0 and self.negative >= 0 and 0 < self.positive + self.negative < math.inf):
             raise ValueError(f"weights must be positive, got {self.positive} on right and {self.negative} on wrong")
 
     def group_advantages(self, rewards: torch.Tensor, advantages: torch.Tensor) -> torch.Tensor:

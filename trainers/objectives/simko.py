@@ -36,6 +36,7 @@ class SimKO(TokenObjective):
         weighting: `uniform` gives each candidate 1/K; `softmax` the policy's own probability among the K, held
             constant (the variant of the paper's later version).
         warmup_steps: optimizer steps of plain GRPO before the method sets in.
+        terms: `positive` leaves wrong answers to GRPO, `negative` right ones.
 
     Raises:
         ValueError: a hyper-parameter is outside its range.
@@ -48,6 +49,7 @@ class SimKO(TokenObjective):
     penalty_on: Literal["advantage", "ratio"] = "advantage"
     weighting: Literal["uniform", "softmax"] = "uniform"
     warmup_steps: int = 0
+    terms: Literal["both", "positive", "negative"] = "both"
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
@@ -56,7 +58,7 @@ class SimKO(TokenObjective):
             raise ValueError(f"simko_tau is a quantile in [0, 1], got {self.tau}")
         if self.k < 1:
             raise ValueError(f"simko_k must be at least 1, got {self.k}")
-        if self.penalty <= 0:
+        if not 0 < self.penalty < math.inf:
             raise ValueError(f"simko_lambda must be positive (1 switches the penalty off), got {self.penalty}")
         if self.warmup_steps < 0:
             raise ValueError(f"simko_warmup_steps must not be negative, got {self.warmup_steps}")
@@ -72,15 +74,17 @@ class SimKO(TokenObjective):
         if batch.step <= self.warmup_steps:
             return Surrogate(batch.logprob, batch.advantages, forking)
         dtype = batch.logprob.dtype
-        smoothing = self.alpha * (forking & batch.right.unsqueeze(1)).to(dtype)
+        alpha = 0.0 if self.terms == "negative" else self.alpha
+        penalty = 1.0 if self.terms == "positive" else self.penalty
+        smoothing = alpha * (forking & batch.right.unsqueeze(1)).to(dtype)
         # The difference, not a weighted sum: where nothing is smoothed the gradient is GRPO's to the last bit.
         pull = smoothing * (self._candidates(batch.top_logprob[..., : self.k]) - batch.logprob)
         logprob = batch.logprob + pull - pull.detach()
         advantages = batch.advantages.unsqueeze(1)
         penalised = (forking & (batch.rank == 1) & (advantages < 0)).to(dtype)
         if self.penalty_on == "ratio":
-            return Surrogate(logprob + math.log(self.penalty) * penalised, batch.advantages, forking)
-        return Surrogate(logprob, advantages * (1 + (self.penalty - 1) * penalised), forking)
+            return Surrogate(logprob + math.log(penalty) * penalised, batch.advantages, forking)
+        return Surrogate(logprob, advantages * (1 + (penalty - 1) * penalised), forking)
 
     def _candidates(self, top_logprob: torch.Tensor) -> torch.Tensor:
         """(B, T) weighted mean of the candidates' log-probabilities."""

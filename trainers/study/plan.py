@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...store.errors import UsageError
+from ..options.layers import known_names
 from ..options.methods import check_group, check_options, objective_of
-from ..options.parsing import as_options, known_options, parse
+from ..options.parsing import as_options, parse
+from ..options.values import nearest
 from .bases import base_folder, check_bases
-from .reading import Grid, Options, nearest
+from .reading import Grid, Options
 from .specification import SHARED, Entry, StudySpecification
 
 Role = Literal["selection", "compare", "frontier"]
@@ -87,7 +89,7 @@ class Plan:
             self.overrides["max_steps"] = max_steps
         self._seeds = tuple(self.overrides.get("seeds", study.seeds))
         self._last = {} if max_steps is None else {"max_steps": max_steps}
-        self._known = known_options()
+        self._known = known_names()
         check_bases(study)
         self._check()
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Collection
 from typing import Any
-
-import yaml
 
 from ...store.errors import UsageError
 from ..options.methods import METHODS
+from ..options.values import nearest
 
 Options = dict[str, Any]
 Grid = dict[str, tuple[Any, ...]]
@@ -20,43 +16,6 @@ PASS_AT = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """The k that the logs' view `pass_at_k` tells."""
 RESERVED = ("task", "method", "seed", "run_name", "output_dir", "probe", "resume", "config", "pass_at_k_split")
 """Options that the study sets itself."""
-
-
-def nearest(name: object, known: Collection[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or all of them."""
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(known)}"
-
-
-def parse_yaml(source: str, text: str) -> Any:
-    """The content of a YAML file.
-
-    Raises:
-        UsageError: naming the file and the line.
-    """
-    try:
-        return yaml.load(text, _UniqueKeys)
-    except yaml.MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UsageError(f"{source}{line}: not valid YAML: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
-        message = re.sub(r"\s+", " ", str(error))
-        raise UsageError(f"{source}: not valid YAML: {message}") from error
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML where a key given twice is an error, not a silent choice of the second."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = getattr(key_node, "value", None)
-            if not isinstance(key, str):
-                continue
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key} is given twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
 
 
 class Mapping:

@@ -18,7 +18,9 @@ from typing import Any
 import yaml
 
 from ...store.errors import UsageError
-from .reading import Grid, Mapping, Options, nearest, parse_yaml
+from ..options.recipe_files import parse_yaml
+from ..options.values import nearest
+from .reading import Grid, Mapping, Options
 
 SHARED = "shared"
 """What the shared grid is called where the others are called by the label of their entry."""

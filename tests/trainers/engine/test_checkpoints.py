@@ -15,16 +15,16 @@ from simko.probes.probe import Probe
 from simko.store import open as open_runs
 from simko.store.errors import SimkoError
 from simko.trainers.engine.checkpoints import (
+    checkpoint_damage,
     checkpoint_to_resume,
     checkpoints,
-    checkpoint_damage,
     newest_whole,
     set_aside_newer,
     split_resume,
 )
+from simko.trainers.engine.interruption import interrupted_by_sigterm
 from simko.trainers.engine.trainer import RankedGRPOTrainer
 from simko.trainers.options.parsing import as_options, parse
-from simko.trainers.train import _interrupted_by_sigterm
 
 
 def make_checkpoint(run, step):
@@ -157,7 +157,7 @@ def test_a_run_prolonged_from_within_a_rollout_batch_keeps_the_rhythm(tmp_path):
 def test_a_launcher_that_ends_a_run_twice_does_not_tear_the_closing_of_its_log():
     before = signal.getsignal(signal.SIGTERM)
     try:
-        with pytest.raises(KeyboardInterrupt), _interrupted_by_sigterm():
+        with pytest.raises(KeyboardInterrupt), interrupted_by_sigterm():
             os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)  # by default the end of this process
     finally:

@@ -24,7 +24,7 @@ from simko.trainers.objectives import (
     w_reinforce,
 )
 from simko.trainers.objectives.covariance import token_covariance
-from simko.trainers.objectives.pass_at_k import leave_one_out_minus_one
+from simko.trainers.objectives.pkpo import leave_one_out_minus_one
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "simko.json").read_text())
 BATCH = VECTORS["batch"]

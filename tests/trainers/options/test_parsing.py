@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from simko.cli.train import short_help
 from simko.store.errors import SimkoError
+from simko.trainers.options.help_text import short_help
 from simko.trainers.options.methods import METHODS
-from simko.trainers.options.parsing import SimkoConfig, as_options, parse, recipe
+from simko.trainers.options.parsing import SimkoConfig, as_options, parse
+from simko.trainers.options.recipe_files import recipe
 
 
 def test_defaults_are_the_built_in_task_with_its_own_recipe():
@@ -65,11 +66,12 @@ def test_output_dir_is_the_runs_folder():
     [
         (["--simko_alpa", "0.1"], "did you mean simko_alpha"),
         (["--max_step", "3"], "did you mean max_steps"),
-        (["--method", "ppo"], "unknown --method ppo; choose from grpo, simko"),
+        (["--method", "ppo"], "unknown --method ppo; did you mean pkpo"),
+        (["--method", "zzz"], "unknown --method zzz; choose from grpo, simko"),
         (["--method", "grpo", "--simko_alpha", "0.2"], "--simko_alpha belongs to --method simko, this run's is grpo"),
         (["--method", "nsr", "--kl_cov_beta=2"], "--kl_cov_beta belongs to --method kl_cov"),
         (["--learning_rate", "fast"], "learning_rate"),
-        (["--task", "chess"], "choose from countdown, countdown4, gsm8k, math, tree"),
+        (["--task", "chess"], "unknown --task chess; choose from countdown, countdown4, gsm8k, math, tree"),
         (["--model", "org/model"], "need a --task"),
         (["--config", "missing.yaml"], "missing.yaml"),
         (["--config"], "needs a value"),

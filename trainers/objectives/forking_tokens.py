@@ -1,4 +1,4 @@
-"""Methods that read the token entropy: Entropy-Adv adds to the advantage, 80/20 trains on forking tokens only."""
+"""80/20: train on the tokens of highest entropy alone (arXiv 2506.01939, Eq. 6)."""
 
 from __future__ import annotations
 
@@ -7,38 +7,6 @@ from dataclasses import dataclass
 import torch
 
 from .objective import ScoredBatch, Surrogate, TokenObjective
-
-
-@dataclass(frozen=True)
-class EntropyAdvantage(TokenObjective):
-    """A'_t = A + min(α·H_t, |A|/κ), the entropy held constant.
-
-    For κ > 1 no advantage changes its sign; a negative one is made milder, a zero one stays zero.
-
-    Attributes:
-        alpha: weight of the entropy (0.4 for GRPO in the paper).
-        kappa: bound, as a fraction of |A|.
-
-    Raises:
-        ValueError: a hyper-parameter is outside its range.
-
-    Source: arXiv 2506.14758, Eqs. 4-6.
-    """
-
-    alpha: float = 0.4
-    kappa: float = 2.0
-
-    def __post_init__(self) -> None:
-        if self.alpha < 0 or self.kappa <= 1:
-            raise ValueError(
-                f"entropy_adv_alpha must not be negative and entropy_adv_kappa be above 1: {self.alpha}, {self.kappa}"
-            )
-
-    def __call__(self, batch: ScoredBatch) -> Surrogate:
-        """Plain log-probabilities and advantages (B, T)."""
-        advantages = batch.advantages.unsqueeze(1)
-        bonus = torch.minimum(self.alpha * batch.entropy.detach(), advantages.abs() / self.kappa)
-        return Surrogate(batch.logprob, advantages + bonus)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,46 @@
+"""How training ends before its last step: Ctrl-C, a launcher's SIGTERM, another process that is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+
+from ..errors import RankLost
+
+
+@contextlib.contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM is treated like Ctrl-C in here, and ignored from then on.
+
+    A launcher sends it to the processes that outlive another one, often just when those have noticed by themselves and
+    are closing their log.
+    """
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _as_interrupt(_signal: int, _frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def lost_rank(error: RuntimeError, run_dir: Path) -> RankLost | None:
+    """The user error that a failed collective stands for; None for another error.
+
+    Gloo says in words alone that a process is gone, other back ends by type.
+    """
+    if not (isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)):
+        return None
+    reason = re.sub(r"\[[^]]*\](:\d+)?:?\s*", "", str(error)).split(". ")[0].splitlines()[0]
+    return RankLost(
+        f"another process of the run is gone, training cannot go on ({reason}); what was logged is in {run_dir}, "
+        f"and --resume {run_dir} continues from the last checkpoint"
+    )
