@@ -6,13 +6,24 @@ with Probe.attach(model, "runs/mine") as probe:
     ...  # train
 """
 
+# ruff: noqa: E402 (the check has to come before what fails without torch)
+
+from typing import TYPE_CHECKING, Any
+
+from ..store.extras import require
+
+require("torch", extra="probe", command="simko.probes")
+
 from .errors import HeadMismatch, ProbeCannotSee, TooManyCandidates
 from .forking import forking_mask
-from .head.ranked_head import RankedHead, RankedOutput, add_ranked_head
+from .head.ranked_head import RankedHead, add_ranked_head
 from .probe import NullProbe, Probe
 from .recording.scope import LogitGradient, Scope
 from .statistics.ranked_statistics import ranked_statistics
 from .statistics.token_stats import RowStats, TokenStats
+
+if TYPE_CHECKING:
+    from .head.output import RankedOutput
 
 __all__ = [
     "HeadMismatch",
@@ -32,8 +43,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> type:
-    """Names that have changed and still work."""
+def __getattr__(name: str) -> Any:
+    """The name that needs transformers, loaded when it is asked for, and one that has changed and still works."""
+    if name == "RankedOutput":
+        from .head.output import RankedOutput
+
+        return RankedOutput
     if name == "TokenCredit":
         return LogitGradient
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -45,3 +45,11 @@ class QueryFailed(SimkoError):
 
 class StudyNotFound(SimkoError):
     """No study at the path."""
+
+
+class ExtraMissing(SimkoError, ImportError):
+    """What was asked for needs libraries that an extra of this package brings."""
+
+
+class PlatformUnsupported(SimkoError, ImportError):
+    """The operating system lacks what this needs."""

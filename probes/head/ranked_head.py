@@ -17,14 +17,12 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers.utils import ModelOutput
 
 from ..errors import HeadMismatch, TooManyCandidates
 from ..statistics.logit_transform import LogitTransform
-from ..statistics.token_stats import TokenStats
 from .chunked import fold
 from .models import (
     causal_lm,
@@ -37,33 +35,10 @@ from .models import (
 )
 from .trl_head import trl_fused_head
 
+if TYPE_CHECKING:
+    from .output import RankedOutput
+
 _STATE = "_simko_ranked_head"
-
-
-@dataclass
-class RankedOutput(ModelOutput):
-    """What a forward with `ranked=True` returns: the fields of TRL's fused output and the ranked statistics.
-
-    Attributes:
-        loss: mean negative log-likelihood of the scored tokens (their sum over `num_items_in_batch` when passed), plus
-            the weighted router loss when router logits are requested.
-        log_probs: (B, T - 1) log-probability of each next-token label, 0 where the label is -100.
-        entropy: (B, T - 1).
-        log_sum_sq_probs: (B, T - 1) log Σ_v p_v², without gradient.
-        is_top1: (B, T - 1) whether the label is the most likely token.
-        label_mask: (B, T - 1) bool, where the label is not -100.
-        aux_loss: the router's load-balancing loss, with `output_router_logits=True`.
-        stats: everything else.
-    """
-
-    loss: torch.Tensor | None = None
-    log_probs: torch.Tensor | None = None
-    entropy: torch.Tensor | None = None
-    log_sum_sq_probs: torch.Tensor | None = None
-    is_top1: torch.Tensor | None = None
-    label_mask: torch.Tensor | None = None
-    aux_loss: torch.Tensor | None = None
-    stats: TokenStats | None = None
 
 
 @dataclass
@@ -263,6 +238,8 @@ def _score(
     if kwargs.get("output_router_logits"):
         aux_loss = router_loss(config, model, backbone_output.router_logits, kwargs.get("attention_mask"))
         loss = loss + getattr(config, "router_aux_loss_coef", 0.0) * aux_loss
+    from .output import RankedOutput  # here, so that a probe of ready logits does without transformers
+
     return RankedOutput(
         loss=loss,
         log_probs=stats.logprob,

@@ -82,7 +82,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         RunBusy: another process holds it.
         RunUnwritable: the folder cannot be written.
     """
-    import fcntl
+    from ..posix import fcntl  # here, so that `simko doctor` does without
 
     try:
         descriptor = os.open(run_dir / MANIFEST_FOLDER / ".lock-compaction", os.O_RDWR | os.O_CREAT, 0o644)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 import subprocess
 import sys
 import threading
@@ -31,6 +30,7 @@ import pyarrow.dataset as ds
 from ..errors import QueryFailed, SimkoError
 from ..layout.run import VOCABULARY_FILE
 from ..layout.schema import TABLES, TableName, arrow_schema
+from ..posix import resource
 from .loaded_runs import VOCABULARY, Run, largest_k, load_runs, small_tables
 from .views import define_views, empty_relation, quote
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import RunBusy
 from ..layout.run import MANIFEST_FOLDER, now, unwritable
+from ..posix import fcntl
 
 
 class ManifestWriter:
@@ -77,8 +78,6 @@ class ManifestWriter:
 
 
 def _lock(descriptor: int, run_dir: Path) -> None:
-    import fcntl
-
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

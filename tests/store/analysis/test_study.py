@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simko.store.study import open_study
 from simko.store.analysis.claims import ClaimPart, DecidedClaim, verdicts
 from simko.store.analysis.correlation import checkpoints, correlations
 from simko.store.analysis.frontier import frontier_at, matched
@@ -17,6 +16,7 @@ from simko.store.analysis.push_check import foretold, push_fits
 from simko.store.analysis.seed_bootstrap import estimate, tails
 from simko.store.analysis.tables import findings, number
 from simko.store.errors import StudyNotFound
+from simko.store.study import open_study
 from synthetic import Made, write_study
 
 SEEDS = (1, 2, 3, 4, 5)
