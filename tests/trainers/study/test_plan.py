@@ -93,7 +93,7 @@ def test_overrides_are_a_subset_of_seeds_and_a_budget():
     [
         ("scale_rewards", "none", "none"),
         ("bf16", "false", False),
-        ("max_grad_norm", "-1.0e-3", -1e-3),
+        ("entropy_coef", "-1.0e-3", -1e-3),
         ("model_init_kwargs", "{dtype: float32}", {"dtype": "float32"}),
         ("lr_scheduler_type", "cosine", "cosine"),
     ],

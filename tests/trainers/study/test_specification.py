@@ -43,9 +43,9 @@ def test_everything_a_file_says_is_read():
         ("runs: [{method: grpo, options: {simko_alpha: 0.1}}]", "--simko_alpha belongs to --method simko"),
         (
             "runs: [{method: grpo, options: {max_steps: many}}]",
-            "mine.yaml: grpo: argument --max_steps/--max-steps: invalid int value: 'many'",
+            "mine.yaml: grpo: --max_steps must be a whole number, not 'many'",
         ),
-        ("runs: [{method: simko, options: {simko_alpha: 2}}]", "simko_alpha must lie in"),
+        ("runs: [{method: simko, options: {simko_alpha: 2}}]", "--simko_alpha must be at least 0 and at most 1, not 2"),
         ("runs: [{method: pkpo, options: {pkpo_k: 9}}]", "must not exceed --num_generations"),
         ("runs: [{method: grpo, options: {seed: 1}}]", "options: seed is set by the study itself"),
         ("runs: [{method: grpo, options: {max_steps: }}]", "max_steps has no value"),
@@ -86,7 +86,7 @@ def test_mistakes_name_the_file_and_the_place(text, message):
     ("old", "new", "message"),
     [
         ("study: tiny", "study: a/b", "study: 'a/b' must be letters"),
-        ("task: countdown", "task: countdwon", "unknown --task countdwon; choose from"),
+        ("task: countdown", "task: countdwon", "unknown --task countdwon; did you mean countdown?"),
         ("description: a try", "description: 3", "description must be text, not 3"),
         ("seeds: [1, 2]", "seeds: 1", "seeds must be a list"),
         ("{max_steps: 4,", "{maxsteps: 4,", "options: unknown option maxsteps; did you mean max_steps?"),
