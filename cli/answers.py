@@ -8,34 +8,40 @@ terminal is shown, never sent.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
-
-import pyarrow as pa
+from typing import IO, TYPE_CHECKING, Any
 
 from ..store.errors import UsageError
+from .tables import Cell, Column, Table, significant, terminal_width
 
-FORMATS = ("table", "csv", "json", "parquet", "arrow")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 BINARY = ("parquet", "arrow")
 TABLE_ROWS = 1000
 
 
-def write(answer: pa.RecordBatchReader, form: str, output: Path | None) -> None:
+def write(answer: pa.RecordBatchReader, form: str, output: Path | None, *, everything: bool = False) -> None:
     """Write an answer to stdout or, whole or not at all, to a file.
+
+    Args:
+        answer: the rows.
+        form: table, csv, json, parquet or arrow.
+        output: a file; None is stdout.
+        everything: every column of a table, however wide.
 
     Raises:
         UsageError: the file cannot be written.
     """
     if output is None:
-        stream: IO[Any] = sys.stdout.buffer if form in BINARY else sys.stdout
-        write_stream(answer, form, stream)
-        stream.flush()
+        with _standard_output(form) as stream:
+            write_stream(answer, form, stream, width=None if everything else terminal_width())
         return
     temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     try:
@@ -46,13 +52,33 @@ def write(answer: pa.RecordBatchReader, form: str, output: Path | None) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            raise UsageError(f"cannot write {output}: {error.strerror or error}") from error
+            raise UsageError(f"cannot write {output}: {error.strerror or error}; choose another --output") from error
         raise
 
 
-def write_stream(answer: pa.RecordBatchReader, form: str, stream: IO[Any]) -> None:
-    """Write an answer to an open file, binary for the formats in `BINARY`."""
-    _WRITERS[form](answer, stream)
+@contextlib.contextmanager
+def _standard_output(form: str) -> Iterator[IO[Any]]:
+    """Standard output as a format needs it: data are UTF-8 whatever the terminal's encoding, a table follows it."""
+    if form in BINARY:
+        yield sys.stdout.buffer
+    elif form == "table" or sys.stdout.encoding.lower().replace("-", "") == "utf8":
+        yield sys.stdout
+    else:
+        sys.stdout.flush()
+        stream = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
+        try:
+            yield stream
+        finally:
+            stream.detach()
+    sys.stdout.flush()
+
+
+def write_stream(answer: pa.RecordBatchReader, form: str, stream: IO[Any], *, width: int | None = None) -> None:
+    """Write an answer to an open file, binary for the formats in `BINARY`; `width` is that of a table."""
+    if form == "table":
+        stream.writelines(f"{line}\n" for line in table_lines(answer, width))
+    else:
+        _WRITERS[form](answer, stream)
 
 
 def _csv(answer: pa.RecordBatchReader, file: IO[str]) -> None:
@@ -63,6 +89,7 @@ def _csv(answer: pa.RecordBatchReader, file: IO[str]) -> None:
 def _frames(answer: pa.RecordBatchReader) -> Iterator[Any]:
     """Each batch as pandas, an empty one first where there are none; integers with NULLs stay integers."""
     import pandas as pd
+    import pyarrow as pa
 
     def integers(arrow_type: Any) -> Any:
         return pd.Int64Dtype() if pa.types.is_integer(arrow_type) else None
@@ -90,54 +117,38 @@ def _parquet(answer: pa.RecordBatchReader, file: IO[bytes]) -> None:
 
 
 def _arrow(answer: pa.RecordBatchReader, file: IO[bytes]) -> None:
+    import pyarrow as pa
+
     with pa.ipc.new_stream(file, answer.schema) as writer:
         for batch in answer:
             writer.write_batch(batch)
 
 
-def _table(answer: pa.RecordBatchReader, file: IO[str]) -> None:
-    from rich.console import Console
-
-    # A pipe has no width: cells are then never cut.
-    console = Console(file=file, width=None if file.isatty() else 10_000)
-    with console.capture() as captured:
-        console.print(table(answer))
-    file.writelines(line.rstrip() + "\n" for line in captured.get().splitlines())
-
-
-def table(answer: pa.RecordBatchReader) -> Any:
-    """The first rows as a rich renderable, a table and, where rows are missing, a line about it."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    result = Table()
-    for field in answer.schema:
-        numeric = str(field.type).startswith(("int", "uint", "float", "double", "decimal"))
-        result.add_column(Text(printable(field.name)), justify="right" if numeric else "left", no_wrap=numeric)
+def table_lines(answer: pa.RecordBatchReader, width: int | None) -> list[str]:
+    """The first rows as the lines of a table and, where rows are missing, a line about it."""
+    numeric = [str(field.type).startswith(("int", "uint", "float", "double", "decimal")) for field in answer.schema]
+    columns = [
+        Column(field.name, numeric=number, wraps=not number)
+        for field, number in zip(answer.schema, numeric, strict=True)
+    ]
+    result = Table(*columns)
     rows = (row for batch in answer for row in zip(*(column.to_pylist() for column in batch.columns), strict=True))
     for row in islice(rows, TABLE_ROWS):
-        result.add_row(*(Text(cell(value)) for value in row))
-    cut = next(rows, None) is not None
-    return Group(result, f"the first {TABLE_ROWS} rows; --format csv gives all") if cut else result
+        result.add(*map(_cell, row))
+    lines = result.lines(width, hint="--all shows every column")
+    if next(rows, None) is not None:
+        lines.append(f"the first {TABLE_ROWS} rows; --format csv gives all")
+    return lines
 
 
-def cell(value: Any) -> str:
+def _cell(value: Any) -> Cell:
     """A value as a table shows it."""
-    if value is None:
-        return ""
-    return f"{value:.5g}" if isinstance(value, float) else printable(str(value))
-
-
-def printable(text: str) -> str:
-    """Text with every character that could steer a terminal or turn its reading direction written as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(c if unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode() for c in text)
+    if isinstance(value, float):
+        return significant(value)
+    return "" if value is None else str(value)
 
 
 _WRITERS: dict[str, Callable[[Any, Any], None]] = {
-    "table": _table,
     "csv": _csv,
     "json": _json,
     "parquet": _parquet,

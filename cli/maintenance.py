@@ -1,79 +1,109 @@
-"""`simko compact`, `simko gc`, `simko doctor`: keeping the files of runs small in number, clean and honest.
+"""`simko compact`, `simko gc`, `simko doctor`: keeping the files of runs few, clean and honest.
 
-simko compact runs/first           merge small files into large ones; answers stay the same
-simko gc runs/first [--delete]     files nobody needs: shown, or removed
-simko doctor runs [--deep]         what is whole and what was lost; exit code 1 where something was
+simko compact first           merge small files into large ones; answers stay the same
+simko gc first [--delete]     removable files: shown, or removed
+simko doctor [--deep]         what is whole and what was lost; exit code 1 where something was
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import argparse
+import shlex
+from typing import TYPE_CHECKING
 
-from ..store.maintenance.compaction import compact
-from ..store.maintenance.doctor import Checkup, check
-from ..store.maintenance.garbage import GRACE_SECONDS, collect, garbage
-from .answers import printable
+from .output import printable
 from .parser import Parser
+from .run_addresses import add_runs_option, find_run, runs_of
+
+if TYPE_CHECKING:
+    from ..store.maintenance.doctor import Checkup
 
 
-def compact_main(argv: list[str]) -> int:
+def compact_parser() -> Parser:
+    """The options of `simko compact`."""
+    parser = Parser(prog="simko compact", description="Merge the small files of a run.")
+    parser.add_argument("run", help="the run's name or folder")
+    add_runs_option(parser)
+    return parser
+
+
+def compact(options: argparse.Namespace) -> int:
     """Run `simko compact`; returns the exit code.
 
     Raises:
-        SimkoError: an option is wrong, or the run cannot be compacted.
+        SimkoError: there is no such run, or it cannot be compacted.
     """
-    parser = Parser(prog="simko compact", description="Merge the small files of a run.")
-    parser.add_argument("run", type=Path, help="the run's folder")
-    options = parser.parse_args(argv)
-    done = compact(options.run)
+    from ..store.maintenance.compaction import compact as merge
+    from ..store.maintenance.garbage import GRACE_SECONDS
+
+    folder = find_run(options.run, runs_of(options))
+    done = merge(folder)
     for line in done.left:
         print(f"left alone: {printable(line)}")
     if not done.made:
-        print(f"{options.run}: nothing to merge")
+        print(f"{folder}: nothing to merge")
         return 0
     print(
-        f"{options.run}: {done.replaced} files ({done.bytes_before / 1e6:.1f} MB) merged into {done.made} "
-        f"({done.bytes_after / 1e6:.1f} MB), {done.rows} rows; the old ones can go in {GRACE_SECONDS:.0f} s: "
-        f"simko gc {options.run} --delete"
+        f"{folder}: {done.replaced} files ({done.bytes_before / 1e6:.1f} MB) merged into {done.made} "
+        f"({done.bytes_after / 1e6:.1f} MB), {done.rows} rows; the old ones can be removed in {GRACE_SECONDS:.0f} s: "
+        f"simko gc {shlex.quote(str(folder))} --delete"
     )
     return 0
 
 
-def gc_main(argv: list[str]) -> int:
+def gc_parser() -> Parser:
+    """The options of `simko gc`."""
+    parser = Parser(prog="simko gc", description="Show or remove the removable files of a run.")
+    parser.add_argument("run", help="the run's name or folder")
+    add_runs_option(parser)
+    parser.add_argument("--delete", action="store_true", help="remove them")
+    return parser
+
+
+def gc(options: argparse.Namespace) -> int:
     """Run `simko gc`; returns the exit code.
 
     Raises:
-        SimkoError: an option is wrong, or there is no such run.
+        SimkoError: there is no such run, or its files cannot be removed.
     """
-    parser = Parser(prog="simko gc", description="Show or remove files of a run nobody needs.")
-    parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("--delete", action="store_true", help="remove them")
-    options = parser.parse_args(argv)
-    result = collect(options.run) if options.delete else garbage(options.run)
+    from ..store.maintenance.garbage import collect, garbage
+
+    folder = find_run(options.run, runs_of(options))
+    result = collect(folder) if options.delete else garbage(folder)
     for item in result:
-        print(f"{item.bytes:>12,} B  {printable(str(item.path))}  {item.reason}")
+        print(f"{item.bytes:>12,} bytes  {printable(str(item.path))}  {item.reason}")
     size = sum(item.bytes for item in result) / 1e6
-    print(f"{options.run}: {len(result)} files, {size:.1f} MB, {'removed' if options.delete else 'can go (--delete)'}")
+    state = "removed" if options.delete else "removable (remove them with --delete)"
+    print(f"{folder}: {len(result)} files, {size:.1f} MB, {state}")
     return 0
 
 
-def doctor_main(argv: list[str]) -> int:
+def doctor_parser() -> Parser:
+    """The options of `simko doctor`."""
+    parser = Parser(prog="simko doctor", description="What of the logs is whole and what was lost.")
+    parser.add_argument("run", nargs="?", help="a run or a folder of runs, by name or path (default: all of --runs)")
+    add_runs_option(parser)
+    parser.add_argument("--deep", action="store_true", help="read every row as well")
+    return parser
+
+
+def doctor(options: argparse.Namespace) -> int:
     """Run `simko doctor`; returns 0 where every run is whole, 1 where something is missing.
 
     Raises:
-        SimkoError: an option is wrong, or the folder does not exist.
+        SimkoError: there is no such run or folder.
     """
-    parser = Parser(prog="simko doctor", description="What is whole and what was lost.")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="a run or a folder of runs")
-    parser.add_argument("--deep", action="store_true", help="read every row as well")
-    options = parser.parse_args(argv)
-    checkups, problems = check(options.folder, deep=options.deep)
+    from ..store.maintenance.doctor import check
+
+    runs = runs_of(options)
+    folder = runs if options.run is None else find_run(options.run, runs)
+    checkups, problems = check(folder, deep=options.deep)
     for checkup in checkups:
         _tell(checkup)
     for problem in problems:
         print(f"✗ {printable(problem)}")
     if not checkups and not problems:
-        print(f"no runs in {options.folder}")
+        print(f"no runs in {folder}")
     return 0 if all(checkup.healthy for checkup in checkups) and not problems else 1
 
 

@@ -1,36 +1,47 @@
-"""What to type next, as it can be typed here: the lines that end a command which has written a run."""
+"""What to type next, as it can be typed here: the lines that end a command which has written runs."""
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
 
+from .run_addresses import address_of, default_runs
 
-def next_commands(runs: Path, asked: Path, query: str) -> list[str]:
-    """How to open the dashboard on the folder `runs` and how to ask `asked` (a run or a folder of runs) by SQL."""
+
+def next_commands(written: Sequence[Path], query: str) -> list[str]:
+    """How to look at runs in the dashboard, how to compare them (one is shown), and how to ask them by SQL.
+
+    Args:
+        written: the folders of the runs, of one folder of runs.
+        query: one SELECT.
+    """
+    simko, runs = quoted(installed_command("simko")), written[0].parent
+    dashboard = "" if runs == default_runs() else f" {quoted(str(runs))}"
+    asked = quoted(str(written[0] if len(written) == 1 else runs))
+    if len(written) == 1:
+        compare = f"show {address_of(written[0])}"
+    else:
+        compare = f"diff {address_of(written[0])} {address_of(written[1])}"
     return [
-        f"look at it: {_command('streamlit')} run {_dashboard()} -- --runs {runs}",
-        f'ask it:     {_command("simko")} query "{query}" --runs {asked}',
+        f"look at it: {simko} dashboard{dashboard}",
+        f"compare:    {simko} {compare}",
+        f"ask it:     {simko} query {quoted(query)} --runs {asked}",
     ]
 
 
-def _command(name: str) -> str:
+def quoted(text: str) -> str:
+    """Text as a shell takes it; double quotes around SQL, which has single ones inside."""
+    plain = "'" in text and not set(text) & set('"$`\\!')
+    return f'"{text}"' if plain else shlex.quote(text)
+
+
+def installed_command(name: str) -> str:
     """How a person here can type an installed command: by its name if the shell finds that one, else by its path."""
     beside = Path(sys.executable).parent / name
     result = shutil.which(name)
     if not beside.exists() or (result and Path(result).resolve() == beside.resolve()):
         return name
-    return _short(beside)
-
-
-def _dashboard() -> str:
-    spec = find_spec("simko.dashboard")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    return _short(Path(folders[0]) / "app.py") if folders else "dashboard/app.py"
-
-
-def _short(path: Path) -> str:
-    """The path as seen from the current folder, if it lies in there."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    return str(beside.relative_to(Path.cwd())) if beside.is_relative_to(Path.cwd()) else str(beside)

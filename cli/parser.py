@@ -1,9 +1,15 @@
-"""How the sub-commands of `simko` read their options: a mistake is one line that says where help is."""
+"""How the sub-commands of `simko` read their options: a mistake is one line with the nearest known word.
+
+No library is loaded here, so that a mistake is told at once.
+"""
 
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
 
 from ..store.errors import UsageError
 
@@ -15,9 +21,41 @@ class Parser(argparse.ArgumentParser):
         UsageError: by `parse_args`.
     """
 
-    def __init__(self, *, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description, allow_abbrev=False)
+    def __init__(self, *, prog: str, description: str, **settings: Any) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False, **settings)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """As `ArgumentParser.parse_args`; an unknown option is told with the nearest known one."""
+        options, unknown = self.parse_known_args(args, namespace)
+        for word in unknown:
+            if word.startswith("-") and word != "-":
+                name = word.partition("=")[0]
+                raise UsageError(f"unknown option {name}; {self._hint(name, self._option_string_actions)}")
+        if unknown:
+            raise UsageError(f"unexpected argument {unknown[0]}; see `{self.prog} --help`")
+        return options
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing and leaving."""
-        raise UsageError(f"{message}; see `{self.prog} --help`")
+        if wrong := re.match(r"argument (\S+): invalid choice: '?(.*?)'? \(choose from", message):
+            choices = self._choices(wrong[1])
+            near = nearest(wrong[2], choices)
+            hint = f"did you mean {near}? " if near else ""
+            raise UsageError(f"{wrong[1]} {wrong[2]}: {hint}it is one of {', '.join(choices)}")
+        if missing := re.fullmatch(r"argument (\S+): expected .*argument", message):
+            raise UsageError(f"{missing[1]} needs a value; see `{self.prog} --help`")
+        raise UsageError(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")
+
+    def _choices(self, argument: str) -> list[str]:
+        """The choices of an argument, as messages of argparse call it."""
+        called = {"/".join(a.option_strings) or str(a.metavar or a.dest): a.choices for a in self._actions}
+        return [str(choice) for choice in called.get(argument) or ()]
+
+    def _hint(self, word: str, known: Iterable[str]) -> str:
+        near = nearest(word, known)
+        return f"did you mean {near}?" if near else f"see `{self.prog} --help`"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word a person may have meant."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)

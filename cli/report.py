@@ -6,38 +6,52 @@ simko report runs/my-run --png figures      and every figure as a PNG in `figure
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..store.study import is_study, open_study
+from ..store.errors import UsageError
 from .parser import Parser
+from .run_addresses import add_runs_option, find_run, runs_of
+
+if TYPE_CHECKING:
+    from ..store.analysis.tables import Findings
+
+_PRINTED = ("Verdicts", "After training", "Right answers kept", "Missing runs")
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """The command's options."""
     parser = Parser(prog="simko report", description="Write a study, a run or a folder of runs as one HTML file.")
-    parser.add_argument("folder", type=Path, help="a study's folder, a run's, or one that holds runs")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: FOLDER/report.html)")
-    parser.add_argument("--png", type=Path, metavar="DIR", help="also write every figure as a PNG (needs simko[png])")
+    parser.add_argument("folder", help="a study, a run, or a folder that holds runs, by name or path")
+    add_runs_option(parser)
+    parser.add_argument("--output", metavar="FILE", help="where to write (default: report.html in the folder)")
+    parser.add_argument("--png", type=Path, metavar="FOLDER", help="write every figure as a PNG too (needs simko[png])")
+    parser.add_argument("--all", action="store_true", help="every column of the tables, however wide")
     return parser
 
 
-def report_main(argv: list[str]) -> int:
-    """Run the sub-command; returns the exit code.
+def run(options: argparse.Namespace) -> int:
+    """Run the command; returns the exit code.
 
     Raises:
         SimkoError: nothing to report on, or the report cannot be written.
     """
-    options = _parser().parse_args(argv)
+    if options.output is not None and not Path(options.output).name:
+        raise UsageError(f"--output {options.output!r} is no file; give the path of the file to write")
+
     from ..dashboard.report import run_report, study_report, to_html, write_images
     from ..dashboard.report.document import ReportFailed
+    from ..store.analysis.study_folder import is_study, open_study
 
-    if is_study(options.folder):
-        with open_study(options.folder) as study:
+    folder = find_run(options.folder, runs_of(options))
+    if is_study(folder):
+        with open_study(folder) as study:
             report, result = study_report(study)
-        _print_tables(result)
+        _print_tables(result, everything=options.all)
     else:
-        report = run_report(options.folder)
-    output = options.output or options.folder / "report.html"
+        report = run_report(folder)
+    output = Path(options.output or folder / "report.html")
     try:
         output.write_text(to_html(report), encoding="utf-8")
     except OSError as error:
@@ -49,22 +63,15 @@ def report_main(argv: list[str]) -> int:
     return 0
 
 
-def _print_tables(result: object) -> None:
+def _print_tables(result: Findings, *, everything: bool) -> None:
     """The verdicts and the results as tables."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from .tables import Column, Table
 
-    from ..store.analysis.tables import Findings
-
-    assert isinstance(result, Findings)
-    console = Console(width=None if sys.stdout.isatty() else 10_000)  # a pipe has no width
     for section in result.sections:
-        if section.title not in ("Verdicts", "After training", "Right answers kept", "Missing runs"):
-            continue
-        table = Table(title=section.title, title_justify="left")
-        for name in section.table.columns:
-            table.add_column(str(name))
-        for row in section.table.itertuples(index=False):
-            table.add_row(*(Text(str(cell)) for cell in row))
-        console.print(table)
+        if section.title in _PRINTED:
+            table = Table(*(Column(str(name), wraps=True) for name in section.table.columns))
+            for row in section.table.itertuples(index=False):
+                table.add(*row)
+            print(f"{section.title}\n")
+            table.print(everything=everything)
+            print()

@@ -11,6 +11,7 @@ others and makes the exit code 1; Ctrl-C leaves readable runs and exit code 130.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import warnings
@@ -18,17 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..store.errors import UsageError
-from ..trainers.study.specification import load, shipped
+from .output import INTERRUPTED
 from .parser import Parser
-from .train import main as train
 
 if TYPE_CHECKING:
     from ..trainers.study.plan import Plan
 
-INTERRUPTED = 130
 
-
-def _parser() -> Parser:
+def parser() -> Parser:
+    """The command's options."""
     parser = Parser(prog="simko study", description="Run a study: methods x seeds x base policies.")
     parser.add_argument("study", nargs="?", help="a shipped study's name (--list) or a YAML file's path")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="the study's folder (default: runs/<study>)")
@@ -37,16 +36,18 @@ def _parser() -> Parser:
     parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="only these of the study's seeds")
     parser.add_argument("--max_steps", type=int, metavar="N", help="optimizer steps of every run")
     parser.add_argument("--list", action="store_true", help="the shipped studies")
+    parser.add_argument("--all", action="store_true", help="every column of the table of runs, however wide")
     return parser
 
 
-def study_main(argv: list[str]) -> int:
-    """Run the sub-command; returns the exit code.
+def run(options: argparse.Namespace) -> int:
+    """Run the command; returns the exit code.
 
     Raises:
         SimkoError: an option or the study is wrong, or its folder is not usable.
     """
-    options = _parser().parse_args(argv)
+    from ..trainers.study.specification import load, shipped
+
     if options.list:
         for name, description in shipped().items():
             print(f"{name:<14} {description}")
@@ -58,13 +59,14 @@ def study_main(argv: list[str]) -> int:
 
     from ..trainers.study.execution import check_workers, execute
     from ..trainers.study.plan import Plan
+    from .train import main as train
 
     workers = (os.cpu_count() or 1) if options.workers is None else options.workers
     check_workers(workers)
     output = options.output or Path("runs") / study.name
     plan = Plan(study, output, seeds=options.seeds, max_steps=options.max_steps)
     if options.dry_run:
-        _print_plan(plan)
+        _print_plan(plan, everything=options.all)
         return 0
     try:
         failures = execute(plan, train, workers)
@@ -81,29 +83,31 @@ def study_main(argv: list[str]) -> int:
     return 0
 
 
-def _print_plan(plan: Plan) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+def _print_plan(plan: Plan, *, everything: bool) -> None:
     from ..trainers.study.execution import missing_bases
     from ..trainers.study.folders import check_folder, checked_state
     from ..trainers.study.selection import choices
+    from .tables import Column, Table
 
     check_folder(plan.output, plan.study.name)
     chosen, _ = choices(plan)
     runs = plan.all(chosen)
     states = [checked_state(run) for run in runs]
-    table = Table()
-    for heading in ("name", "role", "method", "base", "seed", "options", "state"):
-        table.add_column(heading, justify="right" if heading == "seed" else "left")
+    table = Table(
+        Column("name"),
+        Column("role", importance=1),
+        Column("method", importance=3),
+        Column("base", importance=1),
+        Column("seed", numeric=True, importance=1),
+        Column("options", wraps=True, importance=2),
+        Column("state", importance=4),
+    )
     bases = missing_bases(plan, runs)
     for seed in bases:
-        table.add_row(f"base-{plan.study.task}-{seed}", "base", "", "", str(seed), "", "to do")
+        table.add(f"base-{plan.study.task}-{seed}", "base", "", "", seed, "", "to do")
     for run, state in zip(runs, states, strict=True):
         settings = (f"{name}={'?' if name in run.unchosen else value}" for name, value in run.options.items())
-        cells = (run.name, run.role, run.method, run.base, str(run.seed), " ".join(settings), state)
-        table.add_row(*(Text(cell) for cell in cells))
-    Console(width=None if sys.stdout.isatty() else 10_000).print(table)  # a pipe has no width: nothing is cut
+        table.add(run.name, run.role, run.method, run.base, run.seed, " ".join(settings), state)
+    table.print(everything=everything)
     done = states.count("done")
     print(f"{len(runs)} runs: {done} done, {len(runs) - done} to do; {len(bases)} base policies to build")

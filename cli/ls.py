@@ -1,0 +1,112 @@
+"""`simko ls`: every run as it stands, a line each.
+
+    simko ls                       the folder of runs: $SIMKO_RUNS, else runs
+    simko ls runs/paper-laptop     another folder, or a run; a name is looked up in the folder of runs
+
+For programs the same figures come from `simko query overview --format json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .parser import Parser
+from .run_addresses import add_runs_option, find_run, runs_of
+
+_SAME_EVERYWHERE = ("task", "model", "method")
+_IN_MEMORY = ("rollups", "evals", "costs")
+
+
+def parser() -> Parser:
+    """The command's options."""
+    parser = Parser(prog="simko ls", description="Every run as it stands.")
+    parser.add_argument("folder", nargs="*", help="a run or a folder of runs, by name or path (default: all of --runs)")
+    add_runs_option(parser)
+    parser.add_argument("--all", action="store_true", help="every column, however wide")
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; returns the exit code.
+
+    Raises:
+        SimkoError: a folder does not exist.
+    """
+    runs = runs_of(options)
+    rows = _overview([find_run(folder, runs) for folder in options.folder] or [runs])
+    if not rows:
+        print("no runs there yet; `simko-train --probe` makes one, `simko demo` shows what one looks like")
+        return 0
+    same = {name: rows[0][name] for name in _SAME_EVERYWHERE if len({row[name] for row in rows}) == 1}
+    same = {name: value for name, value in same.items() if isinstance(value, str) and len(rows) > 1}
+    _print(rows, [name for name in reversed(_SAME_EVERYWHERE) if name not in same], everything=options.all)
+    if same:
+        from .output import printable
+
+        print("\nall: " + ", ".join(f"{name} {printable(value)}" for name, value in same.items()))
+    return 0
+
+
+def _overview(folders: Sequence[Any]) -> list[dict[str, Any]]:
+    """The rows of the query `overview`; what cannot be read is told on stderr."""
+    import duckdb
+
+    from ..store.reading.catalog import Catalog
+    from ..store.reading.named_queries import named_query
+    from .opened_runs import tell_problems
+
+    catalog = Catalog(folders)
+    try:
+        _hold(catalog.connection)
+    except duckdb.Error:
+        catalog.leave_out_damaged_sums()
+    tell_problems(catalog)
+    result = catalog.connection.execute(named_query("overview").sql)
+    names = [column[0] for column in result.description]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def _hold(connection: Any) -> None:
+    """Read the small tables once: several views ask for them, and each would open every file again.
+
+    Raises:
+        duckdb.Error: a file cannot be read; nothing has changed.
+    """
+    for table in _IN_MEMORY:
+        connection.execute(f"CREATE TABLE held_{table} AS FROM all_{table}")
+    connection.execute("SELECT max(hash(COLUMNS(* EXCLUDE (prompt, completion)))) FROM all_responses").fetchall()
+    for table in _IN_MEMORY:
+        connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS FROM held_{table}")
+
+
+def _print(rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, everything: bool) -> None:
+    from .opened_runs import minute
+    from .tables import Column, Table, number
+
+    most = sorted({row["most"] for row in rows} - {None})
+    best = f"pass@{most[0]}" if len(most) == 1 else "pass@K"
+    table = Table(
+        Column("run"),
+        Column("status", importance=8),
+        *(Column(name, importance=4 if name == "method" else 2) for name in names),
+        Column("step", numeric=True, importance=7),
+        *(Column(f"Λ({k})", numeric=True, importance=7 - k) for k in (1, 2, 3)),
+        Column("pass@1", numeric=True, importance=7),
+        Column(best, numeric=True, importance=7),
+        Column("MB", numeric=True, importance=1),
+        Column("begun", importance=1),
+    )
+    for row in rows:
+        at = f" @{row['most']}" if len(most) > 1 and row["most"] is not None else ""
+        table.add(
+            *(row[name] for name in ("run", "status", *names)),
+            number(row["last_step"], 0),
+            *(number(row[f"lambda_{k}"], 3) for k in (1, 2, 3)),
+            number(row["pass_1"], 3),
+            number(row["pass_most"], 3, after=at),
+            number(row["n_bytes"] / 1e6, 1),
+            minute(row["created"]),
+        )
+    table.print(everything=everything)

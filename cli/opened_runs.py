@@ -1,0 +1,62 @@
+"""Runs opened for the commands that show them: what cannot be read is told on stderr, the rest is served."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from ..store.errors import RunNotFound
+from ..store.reading.catalog import Catalog
+from ..store.reading.loaded_runs import Run
+from .output import printable
+
+_ROLLOUT_STEPS = """
+SELECT min(gap) FROM (
+    SELECT step - lag(step) OVER (ORDER BY step) AS gap FROM (SELECT DISTINCT step FROM responses)
+)
+"""
+
+
+def opened(folders: Sequence[str | Path]) -> Catalog:
+    """The runs that can be read; what is left out is told.
+
+    Raises:
+        RunNotFound: a folder does not exist.
+    """
+    catalog = Catalog(folders)
+    catalog.leave_out_damaged_sums()
+    tell_problems(catalog)
+    return catalog
+
+
+def tell_problems(catalog: Catalog) -> None:
+    """Print what could not be read, a line each, on stderr."""
+    for problem in catalog.problems:
+        print(f"warning: {printable(problem)}", file=sys.stderr)
+
+
+def opened_run(folder: Path) -> tuple[Catalog, Run]:
+    """The one run of a folder.
+
+    Raises:
+        RunNotFound: it is none, or holds several.
+    """
+    catalog = opened([folder])
+    if len(catalog.runs) != 1 or catalog.runs[0].path != folder:
+        names = ", ".join(printable(run.name) for run in catalog.runs[:5])
+        raise RunNotFound(f"{folder} is no run" + (f"; it holds runs: {names}" if names else "; `simko ls` lists runs"))
+    return catalog, catalog.runs[0]
+
+
+def rollout_steps(connection: duckdb.DuckDBPyConnection) -> int:
+    """Optimizer steps that train on one rollout batch, as far as the log tells."""
+    result = connection.execute(_ROLLOUT_STEPS).fetchone()
+    return int(result[0]) if result and result[0] else 1
+
+
+def minute(moment: str | None) -> str:
+    """An ISO time up to its minute."""
+    return (moment or "")[:16].replace("T", " ")

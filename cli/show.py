@@ -1,0 +1,75 @@
+"""`simko show`: one run at a glance: options, attempts, figures at start and end, cost, and what could not be read.
+
+    simko show grpo-short
+
+A run with damaged files is shown as far as it goes, with the damage named on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .parser import Parser
+from .run_addresses import add_runs_option, find_run, runs_of
+
+
+def parser() -> Parser:
+    """The command's options."""
+    parser = Parser(prog="simko show", description="One run at a glance.")
+    parser.add_argument("run", help="the run's name or folder")
+    add_runs_option(parser)
+    parser.add_argument("--all", action="store_true", help="every column, however wide")
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; returns the exit code.
+
+    Raises:
+        SimkoError: there is no such run.
+    """
+    from ..store.analysis.run_summary import cost_line, legend
+    from ..store.reading.incomplete_steps import incomplete_steps
+    from .opened_runs import opened_run, rollout_steps
+    from .output import printable
+    from .run_summary import summary_table
+
+    catalog, run = opened_run(find_run(options.run, runs_of(options)))
+    status, step = catalog.connection.execute("SELECT status, last_step FROM runs").fetchone() or ("empty", None)
+    print(f"{printable(run.name)}: {status}, {'no' if step is None else step} steps")
+    facts = {name: run.info.get(name) for name in ("method", "model", "task", "dataset", "created")}
+    facts |= _mapping(run.info, "hyperparameters")
+    facts |= {f"probe: {name}": value for name, value in _mapping(run.info, "probe").items()}
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        if value is not None:
+            print(f"  {printable(name):<{width}}  {printable(str(value))}")
+    print()
+    _attempts(run).print(everything=options.all)
+    print()
+    window = rollout_steps(catalog.connection)
+    summary_table(catalog.connection, window).print(everything=options.all)
+    print(legend(window))
+    for line in filter(None, (cost_line(catalog.connection), *incomplete_steps(catalog.connection))):
+        print(printable(line))
+    return 0
+
+
+def _attempts(run: Any) -> Any:
+    """The attempts of a run as a table."""
+    from .opened_runs import minute
+    from .tables import Column, Table
+
+    names, numbers = ("attempt", "status", "begun", "ended"), ("from step", "ranks", "dropped")
+    table = Table(*(Column(name, importance=1) for name in names), *(Column(name, numeric=True) for name in numbers))
+    for attempt in run.manifest.attempts:
+        times = minute(attempt.started), minute(attempt.ended)
+        numbers_of = attempt.start_step, attempt.world_size, attempt.dropped
+        table.add(attempt.attempt, attempt.status, *times, *numbers_of)
+    return table
+
+
+def _mapping(info: dict[str, Any], name: str) -> dict[str, Any]:
+    value = info.get(name)
+    return value if isinstance(value, dict) else {}
