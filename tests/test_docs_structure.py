@@ -11,7 +11,12 @@ from test_architecture import FOLDERS
 ROOT = Path(__file__).parents[1]
 STRUCTURE = (ROOT / "docs/structure.md").read_text(encoding="utf-8")
 PATHS = sorted(set(re.findall(r"`((?:[\w-]+/)+[\w-]+\.(?:py|sql|yaml))`", STRUCTURE)))
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples/README.md"]
+PAGES = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "examples/README.md",
+]
 
 
 def test_there_are_files_to_check():
