@@ -37,7 +37,7 @@ def check_name(name: str) -> None:
     """
     if Path(name).name != name or name.startswith((".", "-")) or not name.isprintable() or len(name.encode()) > 200:
         raise RunNameInvalid(
-            f"run name {name!r} is no name of a folder: no /, nothing unprintable, no . or - first, at most 200 bytes"
+            f"invalid run name {name!r}: no /, nothing unprintable, no . or - first, at most 200 bytes"
         )
 
 
@@ -91,7 +91,10 @@ def claim_folder(run_dir: Path, *, resume: bool) -> None:
 
 def unwritable(run_dir: Path, error: OSError) -> RunUnwritable:
     """The error to raise where the system refuses a write into a run's folder."""
-    return RunUnwritable(f"cannot write to {run_dir} ({error.strerror or error}); choose another --output_dir")
+    reason = error.strerror or error
+    return RunUnwritable(
+        f"cannot write to {run_dir} ({reason}); check its permissions and room, or choose another folder"
+    )
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -132,7 +135,7 @@ def find_runs(folder: Path) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise RunNotFound(f"no folder {folder}; give the folder of a run, or one that holds runs, with --runs")
+        raise RunNotFound(f"no folder {folder}; give the folder of a run, or one that holds runs")
     if (folder / RUN_FILE).exists():
         return [folder]
     return sorted(path.parent for path in folder.glob(f"*/{RUN_FILE}"))

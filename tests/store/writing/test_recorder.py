@@ -302,7 +302,7 @@ def test_an_existing_run_is_not_touched_without_resume(tmp_path):
 @pytest.mark.parametrize("folder", ["/proc/nothing/run", "file/run"])
 def test_an_unwritable_folder_is_named(folder, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunUnwritable, match="--output_dir"):
+    with pytest.raises(RunUnwritable, match="choose another folder"):
         create_or_resume(tmp_path / folder, {}, resume=False)
 
 
