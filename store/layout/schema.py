@@ -1,9 +1,9 @@
 """The columns of every table a run writes: name, Arrow type and meaning, in one place.
 
-Five Parquet tables (`tokens`, `responses`, `rollups`, `evals`, `costs`), flat columns only (the entropy histogram is
-the one list). Everything else about the data (writer options, views) is derived from these definitions, and a test
-holds `docs/schema.md` against them. Log-probabilities and entropies are in nats. The number K of ranked candidates is
-the run's `--probe_k`; it fixes how many `logp_k`/`id_k` columns a run has, so tables of different runs are read by
+There are five Parquet tables: `tokens`, `responses`, `rollups`, `evals` and `costs`. Columns are flat; the entropy
+histogram is the one list. Writer options and views are derived from these definitions, and a test compares
+`docs/schema.md` with them. Log-probabilities and entropies are in nats. K, the number of ranked candidates, is the
+run's `--probe_k`. It fixes how many `logp_k` and `id_k` columns a run has, so tables of different runs are read by
 name.
 
 Invariants: a row is never rewritten; `(attempt, worker, response_id, step, position)` is unique in `tokens`;
@@ -49,9 +49,9 @@ class Column:
     dictionary: bool = False
     """Whether the writer dictionary-encodes it: repeated integers and strings yes, floats never (larger and slower)."""
     split: bool = False
-    """Whether the writer stores the values' first bytes together, then their second ones …: what statistics of tokens
-    have in common is sign, exponent and, rounded to bfloat16, two bytes of zeros. Floats alone: ids would take 1 to 2
-    bytes a row less, but DuckDB before 2.0 cannot read integers that are split."""
+    """Whether the writer stores the first bytes of all values together, then the second bytes, and so on. Statistics of
+    tokens share sign and exponent, and two bytes of zeros when rounded to bfloat16, so they compress well that way.
+    Only floats are split: ids would take 1 to 2 bytes per row less, but DuckDB before 2.0 cannot read integers so."""
 
 
 def _ranked(name: str, type: pa.DataType, doc: str) -> Column:
@@ -67,7 +67,7 @@ def _key(name: str, type: pa.DataType, doc: str) -> Column:
 
 
 _ATTEMPT = _key(
-    "attempt", pa.int32(), "Which start of the run wrote the row (1, 2, …); views take the newest attempt a step."
+    "attempt", pa.int32(), "Which start of the run wrote the row (1, 2, …); views take the newest attempt of each step."
 )
 _WORKER = _key("worker", pa.int32(), "Rank of the process that scored the row.")
 
@@ -94,11 +94,23 @@ TOKENS: tuple[Column, ...] = (
     Column(
         "ratio", pa.float32(), "Probability ratio γ = π(y)/π_old(y) of the sampled token; NULL if no loss was seen."
     ),
-    Column("weight", pa.float32(), "w: the loss moves the logits along w(ẽ - p): Aγ, 0 where clipped. NULL as ratio."),
-    _key("smoothing", pa.float32(), "Part of the target ẽ that lies on the top candidates, not on the sampled token."),
-    _key("entropy_weight", pa.float32(), "h: the loss also moves the logits along h·∂H/∂x (entropy bonus); else NULL."),
-    Column("collision_logprob", pa.float32(), "Σ_v p_v² log p_v, logged where h is; else NULL."),
-    _statistic("logp", "Log-probability of the rank-k candidate, as `--probe_precision` says.", ranked=True),
+    Column(
+        "weight",
+        pa.float32(),
+        "w: the loss moves the logits along w(ẽ - p); Aγ, or 0 where clipped. NULL if no loss was seen.",
+    ),
+    _key(
+        "smoothing", pa.float32(), "Share of the target ẽ that lies on the top candidates instead of the sampled token."
+    ),
+    _key(
+        "entropy_weight",
+        pa.float32(),
+        "h: the loss also moves the logits along h·∂H/∂x (entropy bonus). NULL if there is none.",
+    ),
+    Column("collision_logprob", pa.float32(), "Σ_v p_v² log p_v, logged where h is. NULL elsewhere."),
+    _statistic(
+        "logp", "Log-probability of the rank-k candidate, in the precision of `--probe_precision`.", ranked=True
+    ),
     _ranked("id", pa.int32(), "Vocabulary id of the rank-k candidate; ties go to the lowest id."),
 )
 
@@ -145,7 +157,7 @@ ROLLUPS: tuple[Column, ...] = (
     ),
     _ranked("sum_push", pa.float64(), "Σ over tokens of push_k; NULL where no loss was seen."),
     _ranked("forking_sum_push", pa.float64(), "Σ over forking tokens of push_k."),
-    Column("n_rescored", pa.int64(), "Tokens scored again after the step; NULL where that was not asked for."),
+    Column("n_rescored", pa.int64(), "Tokens scored again after the step (`--probe_rescore`). NULL if none were."),
     _ranked("sum_shift", pa.float64(), "Σ over rescored tokens of the change of log p(rank k) by the step."),
     _ranked("forking_sum_shift", pa.float64(), "Σ over rescored forking tokens of that change."),
     Column(
@@ -174,11 +186,19 @@ EVALS: tuple[Column, ...] = (
 
 COSTS: tuple[Column, ...] = (
     _ATTEMPT,
-    _key("step", pa.int32(), "Optimizer step that ended; every figure is since the end of the one before."),
+    _key("step", pa.int32(), "Optimizer step that ended. Every figure counts from the end of the step before."),
     _WORKER,
-    Column("step_ms", pa.float64(), "Wall time of the step, ms; NULL for the first one, whose beginning was not seen."),
-    Column("capture_ms", pa.float64(), "Wall time the training thread spent in the probe, ms, without the queue's."),
-    Column("device_ms", pa.float64(), "Time the probe's own kernels and copies took on a CUDA device, ms; else NULL."),
+    Column(
+        "step_ms", pa.float64(), "Wall time of the step, ms. NULL for the first step, whose beginning was not seen."
+    ),
+    Column(
+        "capture_ms",
+        pa.float64(),
+        "Wall time the training thread spent in the probe, ms, without the wait for the queue.",
+    ),
+    Column(
+        "device_ms", pa.float64(), "Time the probe's own kernels and copies took on a CUDA device, ms. NULL elsewhere."
+    ),
     Column("queue_wait_ms", pa.float64(), "Wall time the training thread waited for room in the queue, ms."),
     Column("write_ms", pa.float64(), "Wall time the recorder's thread spent writing files, ms."),
     Column("n_rows", pa.int64(), "Rows written to files, of every table."),
