@@ -1,4 +1,4 @@
-# make demo   install and watch SimKO train on the built-in task
+# make demo   install, train GRPO and SimKO side by side, and say what became of pass@k
 # make test   install and run every check
 # make stress   run the tests that train for minutes
 # make bench  measure heads, steps, writing and reading against named baselines (half an hour)
@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test stress lint types bench
 demo: .venv/installed
-	$(BIN)/simko-train --probe
+	$(BIN)/simko study side-by-side
 
 test: lint types
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -55,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
     if options.study is None:
         raise UsageError("name a study, or see `simko study --list`")
     study = load(options.study)
+    output = options.output or Path("runs") / study.name
+    print(f"loading study {study.name}, folder {output} …", flush=True)
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' plans for their own next versions
 
     from ..trainers.study.execution import check_workers, execute
@@ -63,7 +65,6 @@ def run(options: argparse.Namespace) -> int:
 
     workers = (os.cpu_count() or 1) if options.workers is None else options.workers
     check_workers(workers)
-    output = options.output or Path("runs") / study.name
     plan = Plan(study, output, seeds=options.seeds, max_steps=options.max_steps)
     if options.dry_run:
         _print_plan(plan, everything=options.all)
@@ -79,8 +80,23 @@ def run(options: argparse.Namespace) -> int:
     if failures:
         print(f"simko study: missing: {len(failures)}; the same command tries again", file=sys.stderr)
         return 1
-    print(f"study folder: {output}")
+    _report(plan)
     return 0
+
+
+def _report(plan: Plan) -> None:
+    """What two runs of one seed came to; a larger study has a report of its own."""
+    from ..trainers.study.selection import choices
+    from .next_commands import installed_command, quoted
+
+    runs = plan.compared(choices(plan)[0])
+    if len(runs) == 2 and runs[0].seed == runs[1].seed:
+        from .side_by_side import print_side_by_side
+
+        print_side_by_side(runs[0].folder, runs[1].folder, (runs[0].label, runs[1].label))
+        return
+    print(f"study folder: {plan.output}")
+    print(f"tables and figures: {quoted(installed_command('simko'))} report {quoted(str(plan.output))}")
 
 
 def _print_plan(plan: Plan, *, everything: bool) -> None:

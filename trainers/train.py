@@ -27,7 +27,7 @@ from .engine.callbacks import PassAtKCallback
 from .engine.checkpoints import checkpoint_to_resume, has_every_step, newest_whole, set_aside_newer, step_of
 from .engine.dynamic_sampling import check_groups
 from .engine.interruption import interrupted_by_sigterm, lost_rank
-from .engine.nan_guard import Diverged, NaNGuard
+from .engine.nan_guard import Diverged, NaNGuard, cannot_sample
 from .engine.progress import Progress, replace_progress
 from .engine.rewards import TaskReward
 from .engine.trainer import RankedGRPOTrainer
@@ -261,7 +261,10 @@ def _run(
     except RuntimeError as error:
         if lost := lost_rank(error, run_dir):
             raise lost from error
-        raise
+        if not cannot_sample(error):
+            raise
+        step = trainer.state.global_step
+        status, reason = "diverged", f"step {step}: the policy's probabilities are NaN or infinite"
     finally:
         probe.close(status)
         signal.signal(signal.SIGTERM, handler)

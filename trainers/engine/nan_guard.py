@@ -18,6 +18,11 @@ class Diverged(Exception):
     """A figure of the training turned NaN or infinite; the message says which and when."""
 
 
+def cannot_sample(error: RuntimeError) -> bool:
+    """Whether generation failed because the policy's probabilities are no numbers: `torch.multinomial` says so."""
+    return "probability tensor contains" in str(error)
+
+
 class NaNGuard(TrainerCallback):
     """Looks at what training logs, and at the loss of each micro-batch through `see`.
 

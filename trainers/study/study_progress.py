@@ -16,7 +16,7 @@ from rich.text import Text
 
 from .workers import JobOutcome, Running, Watcher, tail
 
-_STEP = re.compile(r"^step (\d+)/(\d+) ", re.M)
+_STEP = re.compile(r"^step +(\d+)/(\d+) ", re.M)
 _PASS = re.compile(r"^step \d+  pass@1 (\S+) .*?(?:pass@256 (\S+) .*)?$", re.M)
 
 
