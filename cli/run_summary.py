@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import duckdb
-
 from ..store import open as open_runs
-from ..store.analysis.run_summary import cost_line, legend, start_and_end
+from ..store.analysis.run_summary import Change, cost_line, legend, start_and_end
 from ..store.reading.incomplete_steps import incomplete_steps
 from .next_commands import next_commands
 from .tables import Column, Table, number
@@ -15,15 +14,10 @@ from .tables import Column, Table, number
 _QUERY = "SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND k <= 3 ORDER BY step DESC, k LIMIT 9"
 
 
-def summary_table(connection: duckdb.DuckDBPyConnection, window: int) -> Table:
-    """pass@k and Λ(k) at both ends of the one run behind the connection.
-
-    Args:
-        connection: with the views.
-        window: optimizer steps averaged at either end for Λ(k): those of one rollout batch.
-    """
+def summary_table(figures: Sequence[Change]) -> Table:
+    """pass@k and Λ(k) at both ends of a run, as `start_and_end` gives them."""
     table = Table(Column(""), *(Column(heading, numeric=True) for heading in ("start", "end", "change")))
-    for figure in start_and_end(connection, window):
+    for figure in figures:
         change = number(figure.end - figure.start, 3, sign="+")
         table.add(figure.name, number(figure.start, 3), number(figure.end, 3), change)
     return table
@@ -33,8 +27,9 @@ def print_summary(run_dir: Path, window: int) -> None:
     """Print the table, the run's folder, and the commands to type next."""
     with open_runs(run_dir) as connection:
         print()
-        summary_table(connection, window).print(hint="")
-        print(f"\n{legend(window)}")
+        figures = start_and_end(connection, window)
+        summary_table(figures).print(hint="")
+        print(f"\n{legend(figures, window)}")
         if line := cost_line(connection):
             print(line)
         for line in incomplete_steps(connection):

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         SimkoError: there is no such run.
     """
-    from ..store.analysis.run_summary import cost_line, legend
+    from ..store.analysis.run_summary import cost_line, legend, start_and_end
     from ..store.reading.incomplete_steps import incomplete_steps
     from .opened_runs import opened_run, rollout_steps
     from .output import printable
@@ -49,8 +49,9 @@ def run(options: argparse.Namespace) -> int:
     _attempts(run).print(everything=options.all)
     print()
     window = rollout_steps(catalog.connection)
-    summary_table(catalog.connection, window).print(everything=options.all)
-    print(legend(window))
+    figures = start_and_end(catalog.connection, window)
+    summary_table(figures).print(everything=options.all)
+    print(legend(figures, window))
     for line in filter(None, (cost_line(catalog.connection), *incomplete_steps(catalog.connection))):
         print(printable(line))
     return 0

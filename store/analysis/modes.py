@@ -26,7 +26,7 @@ SELECT run, avg(modes) AS modes FROM problems GROUP BY run
 
 
 def modes_kept(outcomes: Outcomes) -> dict[str, Estimate]:
-    """Label → distinct right answers a problem; labels whose runs cannot tell are left out."""
+    """Label → distinct right answers per problem; labels whose runs cannot tell are left out."""
     result = dict(outcomes.study.catalog.connection.execute(_MODES).fetchall())
     kept = {}
     for label in outcomes.labels:

@@ -8,12 +8,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from ..layout.schema import K_GRID
 from .estimators import pass_at_k, pass_at_k_exact
 from .seed_bootstrap import Estimate, estimate
 from .study_folder import Study, StudyRun
 
 Array = npt.NDArray[np.float64]
-K_GRID = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 RANKS = (1, 2, 3)
 
 _EVALS = """

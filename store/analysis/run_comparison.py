@@ -18,9 +18,9 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from ..layout.schema import K_SHOWN
 from .estimators import bootstrap_interval, pass_at_k, pass_at_k_exact
 
-PASS_AT = (1, 8, 64, 256)
 RANKS = (1, 2, 3)
 SAME_MEANING = ("temperature", "logprobs", "entropy", "forking", "tie_rule")
 """Entries of `probe` in `run.json`: where they differ, figures of the steps do not compare."""
@@ -123,7 +123,7 @@ def step_figures(first: duckdb.DuckDBPyConnection, second: duckdb.DuckDBPyConnec
 
 
 def pass_at_k_figures(
-    first: duckdb.DuckDBPyConnection, second: duckdb.DuckDBPyConnection, ks: Sequence[int] = PASS_AT
+    first: duckdb.DuckDBPyConnection, second: duckdb.DuckDBPyConnection, ks: Sequence[int] = K_SHOWN
 ) -> list[Figure]:
     """pass@k at the last step both runs evaluated alike, over the problems both have; nothing where there is none.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
 
-PASS_AT = (1, 8, 64, 256)
+from ..layout.schema import K_SHOWN
+
 RANKS = (1, 2, 3)
 
 _PASS_AT_K = """
@@ -44,19 +46,22 @@ def start_and_end(connection: duckdb.DuckDBPyConnection, window: int) -> list[Ch
         connection: with the views, on the one run.
         window: optimizer steps averaged at either end for Λ(k): those of one rollout batch.
     """
-    passes = connection.execute(_PASS_AT_K.format(ks=PASS_AT)).fetchall()
+    passes = connection.execute(_PASS_AT_K.format(ks=K_SHOWN)).fetchall()
     lambdas = connection.execute(_LAMBDA_K.format(ks=RANKS, window=window)).fetchall()
     return [Change(f"pass@{k}", start, end) for k, start, end in passes] + [
         Change(f"Λ({k})", start, end) for k, start, end in lambdas
     ]
 
 
-def legend(window: int) -> str:
-    """What the figures of `start_and_end` are."""
-    return (
-        "pass@k: problems not trained on, before and after training. Λ(k): training responses, mean log-probability of "
-        f"the rank-k candidate in nats, first and last {'step' if window == 1 else f'{window} steps'}."
-    )
+def legend(figures: Sequence[Change], window: int) -> str:
+    """What the figures of `start_and_end` are; about those that are there alone."""
+    steps = "step" if window == 1 else f"{window} steps"
+    lines = {
+        "pass@": "pass@k: problems not trained on, before and after training.",
+        "Λ": "Λ(k): training responses, mean log-probability of the rank-k candidate in nats, first and last "
+        f"{steps}; up for k = 1 and down for the others is concentration.",
+    }
+    return " ".join(line for name, line in lines.items() if any(figure.name.startswith(name) for figure in figures))
 
 
 def cost_line(connection: duckdb.DuckDBPyConnection) -> str | None:
@@ -68,7 +73,7 @@ def cost_line(connection: duckdb.DuckDBPyConnection) -> str | None:
         return None
     share, per_token, size, dropped, nonfinite = result
     parts = [] if share is None else [f"{100 * share:.1f} % of the step"]
-    parts += [f"{per_token:.0f} B a token row", f"{size / 1e6:.1f} MB in all"]
+    parts += [f"{per_token:.0f} bytes per token row", f"{size / 1e6:.1f} MB in all"]
     parts.append(f"{dropped} micro-batches NOT logged" if dropped else "nothing dropped")
     if nonfinite:
         parts.append(f"{nonfinite} tokens with NaN or infinite statistics left out of every mean")

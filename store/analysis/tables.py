@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ..layout.schema import K_SHOWN
 from .claims import DecidedClaim, verdicts
 from .correlation import Correlation, checkpoints, correlations
 from .frontier import KINDS, matched
@@ -21,7 +22,6 @@ from .outcomes import RANKS, Outcomes
 from .push_check import foretold, push_fits
 from .seed_bootstrap import Estimate
 
-SHOWN_K = (1, 8, 64, 256)
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -47,7 +47,7 @@ def findings(outcomes: Outcomes) -> Findings:
     study = outcomes.study
     reference = study.label_of("grpo") if study.label_of("grpo") in outcomes.labels else None
     points = checkpoints(outcomes)
-    ks = [k for k in SHOWN_K if k in outcomes.ks]
+    ks = [k for k in K_SHOWN if k in outcomes.ks]
     result = [c for rank in RANKS for k in ks for c in correlations(points, rank=rank, k=k)] if len(points) else []
     decided = verdicts(outcomes, [c for c in result if c.rank == 1 and ks and c.k == ks[-1]])
     sections = [
@@ -205,7 +205,7 @@ def frontier_table(outcomes: Outcomes, reference: str, ks: Sequence[int]) -> pd.
 
 
 def correlation_table(result: Sequence[Correlation]) -> pd.DataFrame:
-    """One row a rank and k."""
+    """One row per rank and k."""
     rows: dict[tuple[int, int], dict[str, str]] = {}
     for c in result:
         row = rows.setdefault((c.rank, c.k), {"": f"Λ({c.rank}) and pass@{c.k}"})
@@ -225,7 +225,7 @@ def push_table(outcomes: Outcomes) -> pd.DataFrame:
 
 
 def foretold_table(outcomes: Outcomes, reference: str) -> pd.DataFrame:
-    """One row a method and rank."""
+    """One row per method and rank."""
     return pd.DataFrame(
         {
             "": f.method.upper(),

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..layout.run import VOCABULARY_FILE
-from ..layout.schema import TableName, arrow_schema
+from ..layout.schema import K_GRID, TableName, arrow_schema
 from .loaded_runs import Run
 
 VIEWS = (
@@ -38,7 +38,7 @@ def define_views(connection: Any, k: int) -> None:
     """Make the views on base relations that are there already.
 
     In a file of `sql/`, `{ranked:TEMPLATE}` repeats TEMPLATE for every rank 1..K, with `#` standing for the rank and
-    commas between.
+    commas between; `{k_grid}` is the k of pass@k.
 
     Args:
         connection: a DuckDB connection or cursor.
@@ -46,6 +46,7 @@ def define_views(connection: Any, k: int) -> None:
     """
     for view in ("attempt_spans", *VIEWS):
         template = (files(__package__) / "sql" / f"{view}.sql").read_text(encoding="utf-8")
+        template = template.replace("{k_grid}", ", ".join(map(str, K_GRID)))
         connection.execute(fill_ranks(template, k))
 
 

@@ -15,13 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...store.analysis.estimators import bootstrap_interval, pass_at_k, pass_at_k_exact
+from ...store.layout.schema import K_GRID, K_SHOWN
 from ..errors import EvaluationImpossible, HeldoutMissing
 from ..tasks.base import Task
 from .exact import exact_success
 from .sampling import sample_responses
-
-K_GRID = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-K_SHOWN = (1, 8, 64, 256)
 
 Floats = npt.NDArray[np.float64]
 Source = Literal["exact", "sampled"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...store.errors import UsageError
+from ...store.layout.schema import K_GRID
 from ..options.methods import METHODS
 from ..options.values import nearest
 
@@ -12,8 +13,6 @@ Options = dict[str, Any]
 Grid = dict[str, tuple[Any, ...]]
 """Option → the values that are tried; the grid's order is that of the product, the first option outermost."""
 
-PASS_AT = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""The k that the logs' view `pass_at_k` tells."""
 RESERVED = ("task", "method", "seed", "run_name", "output_dir", "probe", "resume", "config", "pass_at_k_split")
 """Options that the study sets itself."""
 
@@ -120,7 +119,7 @@ class Mapping:
         """The k of a sum such as `pass@1+pass@256`."""
         text = self.text(key, default)
         names = [name.strip() for name in text.split("+")]
-        known = {f"pass@{k}": k for k in PASS_AT}
+        known = {f"pass@{k}": k for k in K_GRID}
         if any(name not in known for name in names):
             raise UsageError(f"{self.where}: {key}: {text} must be a sum of {', '.join(known)}")
         return tuple(known[name] for name in names)

@@ -26,7 +26,7 @@ each AS (
                 ELSE 1 - exp(lgamma(p.n - p.c + 1) - lgamma(p.n - p.c - g.k + 1) - lgamma(p.n + 1) + lgamma(p.n - g.k + 1))
            END AS value
     FROM problems p
-    CROSS JOIN (SELECT unnest([1, 2, 4, 8, 16, 32, 64, 128, 256]) AS k) g
+    CROSS JOIN (SELECT unnest([{k_grid}]) AS k) g
     WHERE p.success IS NOT NULL OR p.n >= g.k
 )
 SELECT run, step, split, source, k, avg(value) AS pass_at_k,
