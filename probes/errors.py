@@ -1,4 +1,4 @@
-"""Faults of a probe's set-up that a person can mend: each message says what cannot be seen and what to change."""
+"""User errors in setting up a probe: each message says what cannot be seen and what to change."""
 
 from __future__ import annotations
 

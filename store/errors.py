@@ -16,7 +16,7 @@ class RunExists(SimkoError):
 
 
 class RunNameInvalid(SimkoError):
-    """A run's name is no name of one folder."""
+    """Invalid run name: it would not be the name of one folder."""
 
 
 class RunNotFound(SimkoError):
@@ -24,7 +24,7 @@ class RunNotFound(SimkoError):
 
 
 class LoggedRowsInvalid(SimkoError):
-    """What is to be written of the token rows makes no sense."""
+    """An invalid choice of the token rows to write."""
 
 
 class RunBusy(SimkoError):

@@ -16,7 +16,7 @@ from .panels import PER_CENT, STEP, Colours, band, by_run, cell, faint, line, pa
 
 
 def lambda_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
-    """Λ(k) by step, one panel a rank. Columns: run, step, k, lambda_k, n_responses."""
+    """Λ(k) by step, one panel per rank. Columns: run, step, k, lambda_k, n_responses."""
     ranks = sorted(frame["k"].unique())
     figure = panels([f"Λ({k})" for k in ranks], "Λ(k) (nats)", STEP)
     for panel, k in enumerate(ranks):
@@ -46,7 +46,7 @@ def rank_profile(frame: pd.DataFrame, colours: Colours) -> go.Figure:
 
 
 def pass_curves(frame: pd.DataFrame, colours: Colours) -> go.Figure:
-    """pass@k over k, first and latest evaluation, one panel a source.
+    """pass@k over k, first and latest evaluation, one panel per source.
 
     Columns: run, panel (its title), when ('first' or 'latest'), step, k, pass_at_k, low, high (NaN: no interval).
     """
@@ -68,7 +68,7 @@ def pass_curves(frame: pd.DataFrame, colours: Colours) -> go.Figure:
 
 
 def pass_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
-    """pass@k by step, one panel a k. Columns: run, step, k, pass_at_k, low, high (NaN: no interval)."""
+    """pass@k by step, one panel per k. Columns: run, step, k, pass_at_k, low, high (NaN: no interval)."""
     chosen = sorted(frame["k"].unique())
     figure = panels([f"pass@{k}" for k in chosen], "pass@k", STEP)
     for place, k in enumerate(chosen):
@@ -140,7 +140,7 @@ def entropy_means(frame: pd.DataFrame, colours: Colours) -> go.Figure:
 
 
 def push_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
-    """Push on Λ(k) by step, one panel a rank; solid from right answers, dotted from wrong ones.
+    """Push on Λ(k) by step, one panel per rank; solid from right answers, dotted from wrong ones.
 
     Columns: run, verdict, step, k, y.
     """
@@ -165,9 +165,9 @@ def cost_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     """
     series = {
         "share": ("probe's share of the step", "%{y:.2%}"),
-        "probe_ms": ("probe (ms a step)", "%{y:.2f} ms"),
+        "probe_ms": ("probe (ms per step)", "%{y:.2f} ms"),
         "step_ms": ("step (ms)", "%{y:.0f} ms"),
-        "queue_wait_ms": ("waiting for the queue (ms a step)", "%{y:.2f} ms"),
+        "queue_wait_ms": ("waiting for the queue (ms per step)", "%{y:.2f} ms"),
         "n_dropped": ("micro-batches dropped", "%{y:.0f}"),
         "megabytes": ("written so far (MB)", "%{y:.2f} MB"),
     }
@@ -181,7 +181,7 @@ def cost_over_steps(frame: pd.DataFrame, colours: Colours) -> go.Figure:
 
 
 def push_against_shift(frame: pd.DataFrame, colours: Colours) -> go.Figure:
-    """Push on Λ(k) and the measured change, one panel a rank. Columns: run, step, k, push, shift."""
+    """Push on Λ(k) and the measured change, one panel per rank. Columns: run, step, k, push, shift."""
     ranks = sorted(frame["k"].unique())
     figure = panels([f"Λ({k})" for k in ranks], "measured change (nats)", "push per token")
     for panel, k in enumerate(ranks):

@@ -54,7 +54,7 @@ def draw(view: View) -> None:
 
 
 def summed(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a run and step: the histograms of its verdicts and processes added up."""
+    """One row per run and step: the histograms of its verdicts and processes added up."""
     rows = [
         {"run": run, "step": step, "histogram": np.sum([np.asarray(h) for h in part["histogram"]], axis=0)}
         for (run, step), part in frame.groupby(["run", "step"], sort=False)

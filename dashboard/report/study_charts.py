@@ -12,7 +12,10 @@ VERDICT_COLOURS = {"right": "#2a9d6f", "wrong": "#d14b4b"}
 
 
 def lambda_by_method(frame: pd.DataFrame, labels: list[str]) -> go.Figure:
-    """Λ of the sampled token and Λ(1..3) by step, a panel a method. Columns: run, step, k, lambda_k, lambda_sample."""
+    """Λ of the sampled token and Λ(1..3) by step, one panel per method.
+
+    Columns: run, step, k, lambda_k, lambda_sample.
+    """
     figure = panels(labels, "Λ (nats)", STEP)
     for panel, label in enumerate(labels):
         rows = frame[frame["run"] == label]
@@ -70,7 +73,7 @@ def frontier(points: pd.DataFrame, finals: pd.DataFrame, colours: Colours, *, k:
 
 
 def push_bars(frame: pd.DataFrame) -> go.Figure:
-    """Push on Λ(1..3) by where it comes from, one panel a rank. Columns: run, verdict, k, push."""
+    """Push on Λ(1..3) by where it comes from, one panel per rank. Columns: run, verdict, k, push."""
     ranks = sorted(frame["k"].unique())
     figure = panels([f"Λ({k})" for k in ranks], "push per token (nats per unit step)", "")
     for panel, k in enumerate(ranks):

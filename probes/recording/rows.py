@@ -31,7 +31,7 @@ CREDIT_FIELDS = ("weight", "ratio", "smoothing", "entropy_weight", "collision_lo
 
 @dataclass
 class ForwardMetadata:
-    """What the caller says about the rows of one forward; every sequence has one entry a row.
+    """What the caller says about the rows of one forward; every sequence has one entry per row.
 
     Attributes:
         step: optimizer step whose loss scores them.

@@ -1,4 +1,4 @@
-"""A run written without a model: what a dashboard, a query or a test needs to be shown something true to life.
+"""A small run written without a model, for dashboards, queries and tests.
 
     python -c "from pathlib import Path; from simko.store.demo.small_run import write_demonstration_run as w; \
     [w(Path('runs'), name=m, method=m) for m in ('grpo', 'simko')]"
@@ -117,7 +117,7 @@ def demonstration_steps(
         name: the run's name.
         method: `grpo` concentrates fastest.
         steps: last step.
-        responses: responses a step, a multiple of 8 (a group's size).
+        responses: responses per step, a multiple of 8 (a group's size).
         k: ranked candidates logged, at most `len(VOCABULARY)`.
         seed: of the problems, the policy and the draws.
         resume: continue a run that is there as a new attempt, from `start_step`.

@@ -79,7 +79,7 @@ def damage(part: Part) -> str | None:
             if size == part.bytes and file.read() == b"PAR1":
                 return None
     except ValueError:
-        return f"{part.path}: no name of a file; its {part.rows} rows are left out"
+        return f"{part.path}: invalid file name; its {part.rows} rows are left out"
     except OSError as error:
         reason = "a link, which is not followed" if error.errno == errno.ELOOP else error.strerror
         return f"{part.path}: {reason}; its {part.rows} rows are left out"
@@ -93,7 +93,7 @@ class ManifestFile:
     Attributes:
         parts: finished files, in order, not looked at yet.
         torn: whether it ends in half a line.
-        problems: a line each about damaged entries.
+        problems: one line per damaged entry.
         length, lines: bytes and lines read so far.
         last: the last line read; where it is gone, the run was written anew under its old name.
     """

@@ -68,8 +68,8 @@ def apply_merges(parts: Sequence[Part], merges: Sequence[Merge]) -> tuple[list[P
     A merged file that is missing or torn does not count: what it replaced is read again, as far as it is still there.
 
     Returns:
-        parts, merged files in the place of the first part they replace; the paths replaced, which nobody needs any
-        more; a line about each merged file that cannot be read.
+        parts, merged files in the place of the first part they replace; the paths replaced, which are
+        removable; one line per merged file that cannot be read.
     """
     if not merges:
         return list(parts), set(), []

@@ -2,11 +2,11 @@
 
     simko compact runs/first
 
-Files of one table, attempt and process are put one after the other into files of up to `FILE_ROWS` rows in row groups
-of `ROW_GROUP`; nothing is dropped and the order of rows is kept, so every query gives what it gave. One line in
-`manifest/merges.jsonl` makes the change (see `merges`): a kill before it leaves the parts as they were, a kill after it
-the merged file; half a file is a temporary one that nobody reads. The parts themselves stay for `GRACE_SECONDS` at
-least, for readers that looked before (`garbage`).
+Files of one table, attempt and process are put one after the other into files of up to `FILE_ROWS` rows, in row groups
+of `ROW_GROUP`. No row is dropped and their order is kept, so every query gives the same answer. One line in
+`manifest/merges.jsonl` makes the change (see `merges`). A kill before that line leaves the parts, a kill after it the
+merged file; an unfinished file has a temporary name that no reader opens. The parts stay for at least `GRACE_SECONDS`,
+for readers that looked before (`garbage`).
 """
 
 from __future__ import annotations

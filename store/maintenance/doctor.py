@@ -1,4 +1,4 @@
-"""What a run's files are worth: who wrote them, what is whole, what was lost.
+"""Checks a run's files: who wrote them, what is whole, what was lost.
 
     simko doctor runs/first
     simko doctor runs/first --deep      also reads every row
@@ -48,7 +48,7 @@ def check(folder: Path, *, deep: bool = False) -> tuple[list[Checkup], list[str]
         deep: read every row as well.
 
     Returns:
-        a checkup a run; a line about each folder that is no run that can be read.
+        one checkup per run; one line per folder that is no readable run.
 
     Raises:
         RunNotFound: the folder does not exist.
@@ -83,7 +83,7 @@ def check(folder: Path, *, deep: bool = False) -> tuple[list[Checkup], list[str]
         result.findings += _nonfinite(catalog.connection, run.name)
         if waste := garbage(run.path):
             size = sum(item.bytes for item in waste) / 1e6
-            result.notes.append(f"{len(waste)} files ({size:.1f} MB) that nobody needs: `simko gc {run.path} --delete`")
+            result.notes.append(f"{len(waste)} files ({size:.1f} MB) are removable: `simko gc {run.path} --delete`")
         if deep:
             result.findings += _contradictions(catalog.connection, run.name, run.info)
         checkups.append(result)

@@ -1,9 +1,9 @@
-"""Files of a run that nobody needs: parts that were merged long enough ago, files no manifest names, half-written ones.
+"""Removable files of a run: parts that were merged long enough ago, files no manifest names, unfinished files.
 
     simko gc runs/first             shows them
     simko gc runs/first --delete    removes them
 
-While a process writes the run, only merged parts are garbage: a file it has just finished is named a moment later.
+While a process writes the run, only merged parts are removable: a file it has just finished is named a moment later.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TEMPORARY_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Garbage:
-    """A file nobody needs, and why."""
+    """A removable file, and why it is one."""
 
     path: Path
     bytes: int

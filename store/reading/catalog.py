@@ -71,7 +71,7 @@ class Catalog:
     def leave_out_damaged_sums(self) -> None:
         """As `leave_out_damaged`, but only where something besides token rows and texts cannot be read.
 
-        For who is about to ask many questions of roll-ups, evaluations and responses.
+        Call it before asking many questions of roll-ups, evaluations and responses.
         """
         try:
             for table in TABLES:

@@ -61,7 +61,7 @@ def load_runs(
 
     Args:
         folder: a run, a folder of runs, or a list of either.
-        readers: kept by who asks again and again: what has not changed is then not read again.
+        readers: keep them between calls, so that only what has changed is read again.
 
     Raises:
         RunNotFound: a folder does not exist.

@@ -1,12 +1,12 @@
-"""SQL from people nobody knows, over runs nobody has checked: a connection that can read the runs and do nothing else.
+"""Untrusted SQL over untrusted runs: a connection that can read the runs and do nothing else.
 
     answer = ask("runs", "SELECT step, k, lambda_k FROM lambda_k", seconds=10, rows=1000)
 
-The files are opened by pyarrow before DuckDB sees the question: with its own access to files, network and extensions
-off and its configuration locked, there is nothing in SQL to undo that (`allowed_directories` would allow writing inside
-them, and a SELECT can hold a COPY). What the views rest on cannot be written, for a SELECT can hold a DELETE too. `ask`
-puts the question in a process of its own, which has a limit of memory, cannot write files, and is killed when its time
-is over, for some functions of SQL cannot be interrupted; a crash ends that process alone.
+pyarrow opens the files before DuckDB sees the query. DuckDB's own access to files, network and extensions is off and
+its configuration is locked, so no SQL can undo that. (`allowed_directories` would not do: it allows writing inside
+them, and a SELECT can hold a COPY.) The base relations cannot be written, because a SELECT can hold a DELETE too. `ask`
+runs the query in a process of its own. That process has a memory limit, cannot write files, and is killed when its
+time is over, because some SQL functions cannot be interrupted. A crash ends that process alone.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def ask(
     if done.returncode == _REFUSED:
         raise QueryFailed(lines[-1] if lines else "it cannot be answered")
     if done.returncode:
-        raise QueryFailed("it ended the process that answers, most likely by its need of memory; ask for less")
+        raise QueryFailed("the query ended its process, most likely because it ran out of memory; ask for less")
     about = json.loads(lines[-1])
     with pa.ipc.open_stream(done.stdout) as stream:
         return Answer(stream.read_pandas(), about["cut"], about["seconds"], tuple(about["problems"]))

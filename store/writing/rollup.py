@@ -16,7 +16,7 @@ from .push import push_on_ranks
 
 
 class Rollup:
-    """The sums of one step, added up batch by batch; `rows()` gives one row a verdict that occurred."""
+    """The sums of one step, added up batch by batch; `rows()` gives one row per verdict that occurred."""
 
     def __init__(self, k: int) -> None:
         self._k = k
@@ -107,7 +107,7 @@ class Rollup:
             sums[name] = sums[name] + term if name in sums else term
 
     def rows(self, step: int) -> list[dict[str, Any]]:
-        """One row a verdict, as in `schema.ROLLUPS` without attempt and worker.
+        """One row per verdict, as in `schema.ROLLUPS` without attempt and worker.
 
         A step in which nothing was counted gives one row of zeros: this process has reported it all the same.
         """
