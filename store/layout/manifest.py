@@ -1,8 +1,8 @@
 """The list that readers follow: which attempts a run has had and which Parquet files are finished.
 
 `manifest/` holds one file per process (`manifest_file`) and the compactor's list of merged files (`merges`). Reading
-never raises on content: what is torn, missing or foreign is named in `Manifest.problems`, and the rest is served. A line
-that is being written, or a file whose line is about to be, is no problem while its writer lives.
+never raises on content: what is torn, missing or foreign is named in `Manifest.problems`, and the rest is served. A
+line that is being written, or a file whose line is about to be, is no problem while its writer lives.
 """
 
 from __future__ import annotations
