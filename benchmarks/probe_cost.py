@@ -84,7 +84,7 @@ def report(pages: Pages, rounds: int, steps: int) -> None:
         f"{steps} steps, set-up and closing included. The last probed run: {cost.rows} rows in {cost.files} files of "
         f"{cost.bytes} bytes, {cost.dropped} dropped, {cost.write_ms:.0f} ms writing."
     )
-    pages.table("A step of the default task (108 thousand parameters)", ["", "a step", f"× {BASELINE}"], table, note)
+    pages.table("A step of the default task (108 thousand parameters)", ["", "per step", f"× {BASELINE}"], table, note)
 
 
 def main() -> None:

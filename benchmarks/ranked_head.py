@@ -102,12 +102,12 @@ def report(pages: Pages, rounds: int) -> None:
             [name, f"{1e6 * min(each) / rows:.0f} µs", ratio(each, floor), ratio(formula, each)]
             for name, each in seconds.items()
         ]
-        heads = ["", "a token", "× one read", "times faster than the formula"]
+        heads = ["", "per token", "× one read", "times faster than the formula"]
         pages.table(f"Statistics of ready logits, vocabulary {vocabulary}, K = {K}", heads, table)
     seconds = interleaved(head_group(), rounds)
     baseline = next(iter(seconds.values()))
     table = [[name, f"{1e6 * min(s) / TOKENS:.0f} µs", ratio(s, baseline)] for name, s in seconds.items()]
-    pages.table("Heads, forward and backward, vocabulary 49152, hidden size 576", ["", "a token", "× TRL's"], table)
+    pages.table("Heads, forward and backward, vocabulary 49152, hidden size 576", ["", "per token", "× TRL's"], table)
 
 
 def main() -> None:

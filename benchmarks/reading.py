@@ -2,7 +2,7 @@
 
     python benchmarks/reading.py [--tokens 50M] [--runs FOLDER] [--rounds 5]
 
-The run is that of `simko demo --tokens` (made in a temporary folder, 32 bytes a row, unless FOLDER has it already). The
+The run is that of `simko demo --tokens` (made in a temporary folder, 32 bytes per row, unless FOLDER has it already). The
 scan is the SQL anyone would write on the view `tokens`; its rivals read the same files. A refresh takes in one new step
 that a writer has just logged, and asks for Λ(1..5) of every step as the dashboard does. The first opening is a process
 of its own: imports, catalog or mirror, first answer, and the most memory it held.
@@ -113,7 +113,7 @@ def report(pages: Pages, rounds: int, tokens: int, runs: Path | None) -> None:
         ours = next(iter(seconds.values()))
         table = [[name, f"{tokens / min(s) / 1e6:.1f} M", ratio(s, ours)] for name, s in seconds.items()]
         title = f"Λ(1..5) by step from {tokens:,} token rows"
-        pages.table(title, ["", "rows a CPU-second", "× the time of simko's view"], table)
+        pages.table(title, ["", "rows per CPU-second", "× the time of simko's view"], table)
         refresh = sorted(refreshes(folder, 12))
         middle = refresh[len(refresh) // 2]
         row = ["refresh and Λ(1..5) from roll-ups", f"{1e3 * middle:.0f} ms", f"{min(ours) / middle:.0f}"]

@@ -133,7 +133,7 @@ def report(pages: Pages, rounds: int, steps: int) -> None:
             ratio([each[figure] for each in result], [each[figure] for each in measured[STOCK]]) for figure in figures
         ]
         table.append(row)
-    heads = ["", "a step", "× the step", "× scoring and backward", "× peak memory"]
+    heads = ["", "per step", "× the step", "× scoring and backward", "× peak memory"]
     note = f"{RESPONSES} responses of {TOKENS} tokens, generation included, without the optimizer's step."
     pages.table("A training step of a Llama with 135M parameters", heads, table, note)
 

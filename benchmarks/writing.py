@@ -66,7 +66,7 @@ def bytes_in(path: Path) -> int:
 
 
 def writers(folder: Path, sizes: dict[str, float], rounds: int) -> Writers:
-    """Each notes its bytes a row in `sizes`."""
+    """Each notes its bytes per row in `sizes`."""
     batch = token_batch(RESPONSES, WIDTH)
     table = token_table(batch, k=K, attempt=1, worker=0)
     frame, some = table.to_pandas(), table.slice(0, table.num_rows // SHARE)
@@ -163,7 +163,7 @@ def report(pages: Pages, rounds: int) -> None:
             rate = rows / (scale * statistics.median(each))
             slower = ratio(each, seconds[OURS], scale)
             table.append([name, f"{rate / 1e3:,.0f}", slower, f"{sizes[name]:.1f}", f"{sizes[name] / sizes[OURS]:.1f}"])
-        heads = ["", "rows a CPU-ms", "× the time of simko", "bytes a row", "× the bytes"]
+        heads = ["", "rows per CPU-ms", "× the time of simko", "bytes per row", "× the bytes"]
         pages.table(f"Writing token rows, K = {K}", heads, table)
         table = []
         for width in (512, 3072):

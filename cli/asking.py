@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
+import os
 import re
 import sys
 import threading
@@ -22,11 +23,13 @@ from ..store.reading.catalog import Catalog
 from ..store.reading.sampled_rows import reads_token_rows, sampled_runs
 from ..store.reading.views import VIEWS
 from .answers import table_lines, write_stream
-from .output import printable
+from .output import INTERRUPTED, printable
 from .tables import terminal_width
 
 _BATCH = 100_000
 """Rows in memory at a time."""
+_PATIENCE = 1.0
+"""Seconds that DuckDB has to end a query after Ctrl-C."""
 _Result = TypeVar("_Result")
 
 
@@ -166,20 +169,22 @@ def _interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], _Re
     """The result of a call into DuckDB, made on a thread of its own: Python sees Ctrl-C only between its own steps."""
     results: list[_Result] = []
     errors: list[BaseException] = []
+    done = threading.Event()
 
     def run() -> None:
         try:
             results.append(work())
         except BaseException as error:  # raised again below
             errors.append(error)
+        done.set()
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
+    threading.Thread(target=run, daemon=True).start()
     try:
-        thread.join()
+        done.wait()
     except KeyboardInterrupt:
         connection.interrupt()
-        thread.join(timeout=1.0)
+        if not done.wait(_PATIENCE):
+            os._exit(INTERRUPTED)  # an ordinary exit would tear the library down under the thread
         raise
     if errors:
         raise errors[0]

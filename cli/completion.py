@@ -14,6 +14,7 @@ import argparse
 import os
 import shlex
 from collections.abc import Callable, Iterable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
@@ -34,7 +35,7 @@ def parser() -> Parser:
 
 def run(options: argparse.Namespace) -> int:
     """Print the script; returns the exit code."""
-    from argcomplete import shellcode
+    from argcomplete.shell_integration import shellcode
 
     from .next_commands import installed_command
 
@@ -126,9 +127,9 @@ def _parameters(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 
 
 def _studies(**_: Any) -> list[str]:
-    from ..trainers.study.specification import shipped
-
-    return list(shipped())
+    """The shipped studies, by the names of their files."""
+    folder = files("simko.trainers") / "study" / "studies"
+    return [file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")]
 
 
 _COMPLETERS: dict[str, _Completer] = {

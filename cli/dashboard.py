@@ -17,6 +17,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
+from ..store.errors import UsageError
 from ..store.extras import require
 from .parser import Parser
 from .run_addresses import add_runs_option, find_run, runs_of
@@ -46,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         SimkoError: there is no such run, or the extra `dashboard` is not installed.
     """
-    require("streamlit", "plotly", extra="dashboard", command="simko dashboard")
+    require("streamlit", "plotly", extra="dashboard")
     runs = runs_of(options)
     folder = runs if options.folder is None else find_run(options.folder, runs)
     os.execv(sys.executable, command(script(), folder, port=options.port, headless=options.headless))
@@ -61,18 +62,23 @@ def command(app: Path, runs: Path, *, port: int | None, headless: bool) -> list[
 
 
 def script() -> Path:
-    """The script to run, in a folder that can be written: its copy is made or brought up to date."""
+    """The script to run, in a folder that can be written: its copy is made or brought up to date.
+
+    Raises:
+        UsageError: neither the cache nor the folder of temporary files can be written.
+    """
+    from ..dashboard.components.plotly_script import put_script
+
     for folder in (_cache(), Path(tempfile.gettempdir()) / f"simko-{os.getuid()}-{os.getpid()}"):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (folder / "static").mkdir(exist_ok=True)
             for name in _COPIED:
                 _copy(name, folder / name)
-            _check_writable(folder / "static")
+            put_script(folder / "static")
             return folder / "app.py"
         except OSError as error:
-            reason = error
-    raise reason
+            reason = f"cannot write {folder} ({error.strerror}); set XDG_CACHE_HOME to a folder that can be written"
+    raise UsageError(reason)
 
 
 def _cache() -> Path:
@@ -91,9 +97,3 @@ def _copy(name: str, target: Path) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)
     os.replace(temporary, target)
-
-
-def _check_writable(folder: Path) -> None:
-    trial = folder / f".writable.{os.getpid()}.tmp"
-    trial.touch()
-    trial.unlink()

@@ -120,7 +120,8 @@ def _checked_streams() -> Iterator[None]:
 def _checked(stream: Any, number: int) -> Any:
     if stream is None:  # closed by the shell: >&-
         return open(os.devnull, "w", encoding="utf-8")
-    if stream is not (sys.__stdout__, sys.__stderr__)[number - 1]:  # somebody listens in already
+    original: Any = (sys.__stdout__, sys.__stderr__)[number - 1]
+    if stream is not original:  # somebody listens in already
         return stream
     stream.flush()
     raw = _Descriptor(stream.fileno(), "w", closefd=False)

@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *, prog: str, description: str, **settings: Any) -> None:
         super().__init__(prog=prog, description=description, allow_abbrev=False, **settings)
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As `ArgumentParser.parse_args`; an unknown option is told with the nearest known one."""
         options, unknown = self.parse_known_args(args, namespace)
         for word in unknown:
@@ -40,8 +40,8 @@ class Parser(argparse.ArgumentParser):
         if wrong := re.match(r"argument (\S+): invalid choice: '?(.*?)'? \(choose from", message):
             choices = self._choices(wrong[1])
             near = nearest(wrong[2], choices)
-            hint = f"did you mean {near}? " if near else ""
-            raise UsageError(f"{wrong[1]} {wrong[2]}: {hint}it is one of {', '.join(choices)}")
+            hint = f"did you mean {near}?" if near else f"there are: {', '.join(choices)}"
+            raise UsageError(f"no {wrong[1]} {wrong[2]}; {hint}")
         if missing := re.fullmatch(r"argument (\S+): expected .*argument", message):
             raise UsageError(f"{missing[1]} needs a value; see `{self.prog} --help`")
         raise UsageError(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")

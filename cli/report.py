@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..store.errors import UsageError
+from ..store.extras import require
 from .parser import Parser
 from .run_addresses import add_runs_option, find_run, runs_of
 
@@ -40,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output is not None and not Path(options.output).name:
         raise UsageError(f"--output {options.output!r} is no file; give the path of the file to write")
 
+    require("plotly", "streamlit", extra="dashboard")
     from ..dashboard.report import run_report, study_report, to_html, write_images
     from ..dashboard.report.document import ReportFailed
     from ..store.analysis.study_folder import is_study, open_study

@@ -48,9 +48,9 @@ def find_run(address: str, runs: Path) -> Path:
     path, named = Path(address), runs / address
     if path.is_absolute() or is_run(path):
         return path
-    if is_run(named) or (not path.exists() and named.is_dir()):
+    if is_run(named) or (not os.path.exists(path) and os.path.isdir(named)):
         return named
-    if path.exists() or "/" in address:
+    if os.path.exists(path) or "/" in address:
         return path
     raise RunNotFound(_unknown(address, runs))
 

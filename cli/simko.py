@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from .output import USER_ERROR, guarded, printable
 from .parser import Parser, nearest
@@ -41,7 +42,7 @@ class Command:
         """Run the command; returns the exit code."""
         return self._function(self.prefix or "run")(options)
 
-    def _function(self, name: str) -> Callable[..., object]:
+    def _function(self, name: str) -> Callable[..., Any]:
         return getattr(import_module(f".{self.module}", __package__), name)
 
 

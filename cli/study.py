@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..store.errors import UsageError
+from ..store.extras import require
 from .output import INTERRUPTED
 from .parser import Parser
 
@@ -46,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         SimkoError: an option or the study is wrong, or its folder is not usable.
     """
+    require("torch", "trl", "transformers", "accelerate", "datasets", "yaml", extra="train")
     from ..trainers.study.specification import load, shipped
 
     if options.list:

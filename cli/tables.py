@@ -79,10 +79,11 @@ class Table:
         """
         texts = [self._texts(fewer) for fewer in range(_FEWEST + 1)]
         kept = list(range(len(self.columns)))
+        width = sys.maxsize if width is None else width
         while True:
             for rows in texts:
                 widths = [max(cell_len(row[place]) for row in rows) for place in kept]
-                if width is None or _total(widths) <= width or len(kept) == 1:
+                if _total(widths) <= width or len(kept) == 1:
                     return self._drawn(rows, kept, widths, hint)
             widths = self._wrapped(widths, kept, width)
             if _total(widths) <= width:

@@ -15,51 +15,57 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from ..store.errors import SimkoError
+from ..store.extras import require
+from .output import INTERRUPTED, guarded
 
 if TYPE_CHECKING:
     from ..trainers.options.layers import Layers
     from ..trainers.train import Training
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM, as shells use it."""
 DIVERGED = 3
 """Exit code where the loss, Λ(k) or pass@k turned NaN or infinite."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    if "_ARGCOMPLETE" in os.environ:
+        from .completion import complete
+
+        complete()
     arguments = list(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' plans for their own next versions
+    return guarded("simko-train", lambda: _run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    if "--version" in arguments:
+        from .simko import installed_version
+
+        print(f"simko {installed_version()}")
+        return 0
+    require("torch", "trl", "transformers", "accelerate", "datasets", "yaml", extra="train")
+    if "-h" in arguments or "--help" in arguments:
+        from ..trainers.options.help_text import short_help
+
+        print(short_help(), end="")
+        return 0
+    if "--help-all" in arguments or "--help_all" in arguments:
+        from ..trainers.options.parsing import full_help
+
+        print(full_help())
+        return 0
+
+    from ..trainers.options.layers import read_layers
+
+    asked = read_layers(arguments)
+    _announce(asked)
     try:
-        if "-h" in arguments or "--help" in arguments:
-            from ..trainers.options.help_text import short_help
-
-            print(short_help(), end="", flush=True)
-            return 0
-        if "--help-all" in arguments or "--help_all" in arguments:
-            from ..trainers.options.parsing import full_help
-
-            print(full_help(), flush=True)
-            return 0
-
-        from ..trainers.options.layers import read_layers
-
-        asked = read_layers(arguments)
-        _announce(asked)
-
         from ..trainers.options.parsing import build
         from ..trainers.train import train
 
         return _report(train(*build(asked)))
-    except SimkoError as error:
-        print(f"simko-train: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # `simko-train --help-all | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before the first step: nothing has been logged
         print("simko-train: interrupted", file=sys.stderr)
         return INTERRUPTED
 

@@ -15,8 +15,6 @@ thread. `NullProbe` is a probe that does nothing.
 from __future__ import annotations
 
 import atexit
-import copy
-import functools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,10 +27,9 @@ from ..store.writing.row_sampling import LoggedRows
 from .attachment import attach_to
 from .head.ranked_head import RankedHead
 from .null import NullProbe
-from .recording.capture import capture, inputs_of
-from .recording.device_time import DeviceTime
+from .recording.capture import inputs_of
+from .recording.forwards import UNSEEN, Forwards
 from .recording.guard import Guard
-from .recording.handover import deferred_batch, deferred_shift
 from .recording.rows import RESPONSE_FIELDS
 from .recording.scope import Scope
 from .recording.step_clock import StepClock
@@ -65,17 +62,12 @@ class Probe:
     ) -> None:
         self.recorder = recorder
         self.step = start_step + 1
-        self._guard, self._device = Guard(), DeviceTime()
-        self._k, self._temperature, self._tau = k, temperature, tau
-        # Its own, since fast tokenizers must not be used by two threads.
-        self._tokenizer = copy.deepcopy(tokenizer)
+        self._guard = Guard()
+        self._forwards = Forwards(k=k, temperature=temperature, tau=tau, tokenizer=tokenizer, worker=worker)
         self._head = head
-        self._rank, self._world_size = worker
         self._scope: Scope | None = None
         self._scopes_only = False
-        self._scored = False  # something was logged in the current step
-        self._seen = False  # … or ever
-        self._named = 0
+        self._scored = self._seen = False  # whether anything was logged in the current step, or ever
         self._open = True
         # Not to be traced: the counters here would make torch.compile compile anew at each step.
         self._hook = model.register_forward_hook(torch.compiler.disable(self._forward), with_kwargs=True)
@@ -201,7 +193,7 @@ class Probe:
             mask: (B, T) tokens that count.
         """
         if self.active:
-            self._guard(self._put_shift, before, after, verdicts, mask)
+            self._guard(lambda: self.recorder.put_shift(self._forwards.shift(before, after, verdicts, mask)))
 
     def responses(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Write rows of `responses` (columns of the schema without attempt and worker)."""
@@ -235,7 +227,7 @@ class Probe:
         """Write everything out and let go of the model. Later calls do nothing.
 
         Args:
-            status: `finished`, `interrupted` or `failed`, for the run's manifest.
+            status: `finished`, `interrupted`, `diverged` or `failed`, for the run's manifest.
         """
         if not self._open:
             return
@@ -267,50 +259,20 @@ class Probe:
 
     @torch.no_grad()
     def _log(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        inputs = inputs_of(module, args, kwargs)
-        stats = self._device.timed(capture, output, inputs, self._k, self._temperature)
-        count = stats.mask.size(0)
         scope = self._scope or Scope()
-        metadata, mask, rows = scope.take(count)
-        if mask is not None:
-            stats = stats.last(mask.size(1))
-            stats = stats._replace(mask=stats.mask & mask.to(stats.mask.device).bool())
+        scored = self._forwards.capture(output, inputs_of(module, args, kwargs), scope)
         step = self.step if scope.step is None else int(scope.step)
         if step != self.step and self._scored:
             self._end_step(None)
         self.step = step
-
-        named = "response_id" not in metadata
-        if named:
-            first = self._named
-            self._named += count
-            metadata["response_id"] = [i * self._world_size + self._rank for i in range(first, first + count)]
         self._scored = self._seen = True
-        make = functools.partial(
-            self._device.timed,
-            deferred_batch,
-            stats,
-            metadata,
-            inputs,
-            step=self.step,
-            tau=self._tau,
-            own_mask=mask is None,
-            tokenizer=self._tokenizer,
-            names_responses=named,
-        )
-        scope.hold(make, rows, stats.mask.size(1))
+        self._forwards.hold(scored, scope, step)
         if self._scope is None:
             self._release(scope)
 
     def _release(self, scope: Scope) -> None:
         for batch in scope.release():
             self.recorder.put(batch)
-
-    def _put_shift(self, before: TokenStats, after: TokenStats, verdicts: torch.Tensor, mask: torch.Tensor) -> None:
-        width = mask.size(1)
-        before, after = before.detach().last(width), after.detach().last(width)
-        shift = self._device.timed(deferred_shift, before, after, verdicts, mask, tau=self._tau)
-        self.recorder.put_shift(shift)
 
     def _optimizer_stepped(self) -> None:
         if not self.active:
@@ -321,12 +283,7 @@ class Probe:
         self.step += 1
         if not self._seen and not self._scopes_only:
             self._seen = True
-            warnings.warn(
-                "an optimizer step went by and the probe has seen no forward in training mode with gradients enabled: "
-                "call model.train(), and attach the probe to the model whose forward gives the loss",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            warnings.warn(UNSEEN, RuntimeWarning, stacklevel=2)
 
     def _end_step(self, step: int | None) -> None:
         if not self._scored and (step is None or step < self.step):  # ended already
@@ -334,10 +291,10 @@ class Probe:
         step = self.step if step is None else step
         if self._scope is not None:
             self._release(self._scope)
-        self.recorder.end_step(step, self._guard.spent_ms, self._device.collect())
+        self.recorder.end_step(step, self._guard.spent_ms, self._forwards.device.collect())
         self.step, self._scored, self._guard.spent_ms = step + 1, False, 0.0
 
     def _finish(self, status: str) -> None:
         if self._scored:
-            self.recorder.end_step(self.step, self._guard.spent_ms, self._device.collect())
+            self.recorder.end_step(self.step, self._guard.spent_ms, self._forwards.device.collect())
         self.recorder.close(status)

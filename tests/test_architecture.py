@@ -131,7 +131,7 @@ def test_modules_are_small():
         ("import simko.store", {"torch", "transformers", "streamlit"}),
         ("import simko.dashboard.components.charts", {"torch", "transformers", "trl"}),
         ("import simko.cli.train; simko.cli.train.main(['--help'])", {"torch", "transformers", "trl", "duckdb"}),
-        ("import simko.cli.study as s; s.study_main(['--list'])", {"torch", "transformers", "trl", "duckdb"}),
+        ("import simko.cli.simko as s; s.main(['study', '--list'])", {"torch", "transformers", "trl", "duckdb"}),
         ("import simko.probes.probe", {"trl", "vllm", "gguf", "duckdb"}),
         ("import simko.trainers.train", {"vllm", "gguf", "math_verify", "playwright", "streamlit"}),
     ],

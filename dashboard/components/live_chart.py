@@ -1,9 +1,9 @@
 """A Plotly figure that is updated in place: zoom, hover and the page's layout survive every refresh.
 
 `st.plotly_chart` builds the element anew whenever the data change; this one calls `Plotly.react` on a DOM node that
-stays. Plotly's script is served from `static/` beside the app (Streamlit option `server.enableStaticServing`), written
-there once from the Python package, so nothing comes from the network. Where that folder cannot be written,
-`st.plotly_chart` takes over and a line on the page says so.
+stays. Plotly's script is served from `static/` beside the script that Streamlit runs (its option
+`server.enableStaticServing`): `simko dashboard` runs one in the user's cache, so that nothing is written beside the
+package. Where that folder cannot be written, `st.plotly_chart` takes over and a line on the page says so.
 
 Invariants: text and grid follow the page's theme by CSS, so figures carry no colours of their own for them; zoom is
 kept while the `key` is the same.
@@ -11,12 +11,12 @@ kept while the `key` is the same.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import plotly.graph_objects as go
 import streamlit as st
-from plotly.offline import get_plotlyjs, get_plotlyjs_version
+
+from .plotly_script import put_script
 
 _static = Path(__file__).parents[1] / "static"
 
@@ -86,15 +86,10 @@ def plotly_script(folder: Path) -> tuple[str | None, str]:
     Returns:
         Its address below the app and "", or None and why there is none.
     """
-    script = folder / f"plotly-{get_plotlyjs_version()}.min.js"
     try:
-        if not script.exists():
-            folder.mkdir(exist_ok=True)
-            temporary = folder / f".{os.getpid()}.js"
-            temporary.write_text(get_plotlyjs(), encoding="utf-8")
-            os.replace(temporary, script)
+        script = put_script(folder)
     except OSError as error:
-        return None, f"cannot write {script}: {error.strerror}"
+        return None, f"cannot write {error.filename or folder}: {error.strerror}"
     return f"app/static/{script.name}", ""
 
 

@@ -6,6 +6,7 @@ A file gets a temporary name that does not end in `.parquet`, so that no glob me
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,27 @@ def read_through(path: Path) -> int:
     """
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         return sum(batch.num_rows for batch in file.iter_batches(1 << 16, use_threads=False))
+
+
+def rows_table(
+    table: TableName, columns: Mapping[str, Sequence[Any]], *, k: int, attempt: int, worker: int
+) -> pa.Table:
+    """Rows of a table given by columns; those that are missing are NULL.
+
+    Raises:
+        ValueError: a column is unknown or has another length.
+    """
+    schema = arrow_schema(table, k)
+    unknown = set(columns) - set(schema.names)
+    if unknown or not columns:
+        raise ValueError(f"{table} has no column {', '.join(sorted(unknown)) or '(none given)'}")
+    lengths = {name: len(values) for name, values in columns.items()}
+    n = next(iter(lengths.values()))
+    if any(length != n for length in lengths.values()):
+        raise ValueError(f"columns of {table} differ in length: {lengths}")
+    known = {**columns, "attempt": [attempt] * n, "worker": [worker] * n}
+    arrays = [pa.array(known.get(field.name, [None] * n), field.type, from_pandas=True) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def token_table(batch: TokenBatch, *, k: int, attempt: int, worker: int, rows: LoggedRows | None = None) -> pa.Table:

@@ -26,11 +26,12 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 
 from ..layout.run import now
-from ..layout.schema import TABLES, TableName, arrow_schema
+from ..layout.schema import TABLES, TableName
 from .batch import Shift, TokenBatch
 from .cost import RecorderCost, StepCosts
 from .manifest_writer import ManifestWriter
-from .parquet import token_table, write_part
+from .parquet import rows_table, token_table
+from .part_files import PartFiles
 from .rollup import Rollup
 from .row_sampling import LoggedRows
 
@@ -97,7 +98,6 @@ class Recorder:
         self._flush_batches = max(1, queue_depth // 2)
         self._pid = os.getpid()
         self._open, self._closed = True, False
-        self._part = 0
         self._flushed = time.monotonic()
         self._rows = rows or LoggedRows()
         self._rollup = Rollup(k)
@@ -107,6 +107,7 @@ class Recorder:
         self._rows_waiting = self._batches_waiting = 0
         about = {"world_size": world_size, "start_step": start_step, "k": k, "config": dict(config or {})}
         self._manifest = ManifestWriter(self.run_dir, attempt, rank, about)
+        self._files = PartFiles(self.run_dir, attempt, rank, self._manifest, self.cost)
         self._thread = threading.Thread(target=self._work, name=f"simko-recorder-{rank}", daemon=True)
         self._thread.start()
         atexit.register(self.close, "interrupted")
@@ -141,7 +142,7 @@ class Recorder:
     def put_evals(self, columns: Mapping[str, Sequence[Any]]) -> None:
         """Take rows of `evals` and write them at once; otherwise as `put_responses`."""
         table = self._table("evals", columns)
-        self._enqueue(_Job(lambda: self._write({"evals": [table]})))
+        self._enqueue(_Job(lambda: self._files.write({"evals": [table]})))
 
     def end_step(
         self, step: int, capture_ms: float | None = None, device_ms: Callable[[], float] | None = None
@@ -166,9 +167,10 @@ class Recorder:
         done.wait()
 
     def close(self, status: str = "finished") -> None:
-        """Write the rest, end the manifest with `status` (finished | interrupted | failed); later calls do nothing.
+        """Write the rest and end the manifest with `status`; later calls do nothing.
 
-        Cut short by a second Ctrl-C, it can be called again, and is when the interpreter exits.
+        The status is finished, interrupted, diverged or failed. Cut short by a second Ctrl-C, it can be called again,
+        and is when the interpreter exits.
         """
         if self._closed or os.getpid() != self._pid:  # a forked child has no thread to wait for
             return
@@ -264,43 +266,7 @@ class Recorder:
     def _write_waiting(self, *tables: TableName) -> None:
         waiting = {table: self._pending[table] for table in tables}
         self._pending |= {table: [] for table in tables}
-        self._write(waiting)
-
-    def _write(self, waiting: Mapping[TableName, list[pa.Table]]) -> None:
-        """A file for each table, and their lines at once: no reader sees the rows of a step without its roll-up."""
-        entries: list[dict[str, Any]] = []
-        try:
-            for table, pieces in waiting.items():
-                if pieces and (data := pa.concat_tables(pieces)).num_rows:
-                    entries.append(self._write_file(table, data))
-            if entries:
-                self._manifest.lines(entries)
-        except BaseException:
-            for entry in entries:
-                (self.run_dir / entry["path"]).unlink(missing_ok=True)
-            raise
-
-    def _write_file(self, table: TableName, data: pa.Table) -> dict[str, Any]:
-        """Write a file; returns its entry for the manifest."""
-        began = time.perf_counter()
-        self._part += 1
-        relative = f"{table}/part-{self.attempt:03d}-{self.rank:03d}-{self._part:06d}.parquet"
-        size = write_part(self.run_dir / relative, table, data)
-        took = 1e3 * (time.perf_counter() - began)
-        steps = data.column("step").to_numpy()
-        self.cost.rows += data.num_rows
-        self.cost.bytes += size
-        self.cost.files += 1
-        self.cost.write_ms += took
-        return {
-            "kind": "file",
-            "table": table,
-            "path": relative,
-            "steps": [int(steps.min()), int(steps.max())],
-            "rows": data.num_rows,
-            "bytes": size,
-            "write_ms": round(took, 3),
-        }
+        self._files.write(waiting)
 
     def _end(self, status: str) -> None:
         if self.cost.dropped:
@@ -308,14 +274,4 @@ class Recorder:
         self._manifest.lines([{"kind": "end", "status": status, "ended": now()}])
 
     def _table(self, table: TableName, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
-        schema = arrow_schema(table, self.k)
-        unknown = set(columns) - set(schema.names)
-        if unknown or not columns:
-            raise ValueError(f"{table} has no column {', '.join(sorted(unknown)) or '(none given)'}")
-        lengths = {name: len(values) for name, values in columns.items()}
-        n = next(iter(lengths.values()))
-        if any(length != n for length in lengths.values()):
-            raise ValueError(f"columns of {table} differ in length: {lengths}")
-        known = {**columns, "attempt": [self.attempt] * n, "worker": [self.rank] * n}
-        arrays = [pa.array(known.get(field.name, [None] * n), field.type, from_pandas=True) for field in schema]
-        return pa.Table.from_arrays(arrays, schema=schema)
+        return rows_table(table, columns, k=self.k, attempt=self.attempt, worker=self.rank)

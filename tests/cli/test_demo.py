@@ -31,8 +31,11 @@ def test_a_run_of_any_size(tmp_path, monkeypatch):
         (["--tokens", "0"], "'0' is no number"),
         (["--probe_k", "18"], "17 candidates"),
         (["--tokens", "1k", "--probe_k", "65"], "64 candidates"),
-        (["--name", "../there"], "no name of a folder"),
-        (["--token", "3"], "unrecognized arguments"),
+        (["--name", "../there"], "invalid run name"),
+        (["--token", "3"], "unknown option --token; did you mean --tokens?"),
+        (["--steps", "0"], "'0' is no number above 0"),
+        (["--seed", "-1"], "'-1' is no seed"),
+        (["--seed", "1.5"], "'1.5' is no seed"),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(arguments, message, tmp_path, monkeypatch, capsys):

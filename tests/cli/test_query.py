@@ -86,9 +86,9 @@ def test_markup_in_data_is_shown_not_obeyed(runs, capsys):
         (["SELECT 1; SELECT 2"], "one statement, not 2"),
         (["DROP VIEW runs"], "only SELECT"),
         (["COPY (SELECT 1) TO 'x.csv'"], "only SELECT"),
-        (["SELECT 1", "--format", "xml"], "invalid choice"),
+        (["SELECT 1", "--format", "xml"], "no --format xml; there are: table, csv"),
         (["SELECT 1", "--format", "csv", "--output", "/proc/nowhere/x.csv"], "cannot write /proc/nowhere/x.csv"),
-        ([], "required: sql"),
+        ([], "give a query"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(runs, arguments, message, capsys):

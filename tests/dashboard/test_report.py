@@ -11,9 +11,9 @@ import pytest
 from commands import command
 from simko.dashboard.report import Block, Report, run_report, study_report, to_html, write_images
 from simko.dashboard.report.document import ReportFailed
-from simko.store.study import open_study
 from simko.store.demo.small_run import write_demonstration_run
 from simko.store.layout.manifest import read_manifest
+from simko.store.study import open_study
 from synthetic import Made, write_study
 
 EVIL = "<script>alert('x')</script>"

@@ -138,7 +138,7 @@ def test_a_studys_run_is_the_same_run_as_by_hand(done, tmp_path):
         (["paper-laptop", "--workers", "0"], "--workers 0 must be at least 1"),
         (["paper-laptop", "--seeds", "9"], "--seeds 9 is none of the study's seeds"),
         (["paper-laptop", "--output", "/proc/nowhere"], "cannot write to /proc/nowhere"),
-        (["paper-laptop", "--sedes", "1"], "unrecognized arguments"),
+        (["paper-laptop", "--sedes", "1"], "unknown option --sedes; did you mean --seeds?"),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, capsys):

@@ -25,7 +25,8 @@ def test_a_run_ends_with_its_summary_folder_and_next_commands(trained):
     for figure in ("pass@1 ", "pass@8 ", "pass@64 ", "pass@256 ", "Λ(1)", "Λ(2)", "Λ(3)"):
         assert figure.strip() in done.stdout
     assert "run folder: runs/first" in done.stdout
-    assert re.search(r"look at it: \S*streamlit run \S*dashboard/app.py -- --runs runs$", done.stdout, re.M)
+    assert re.search(r"look at it: \S*simko dashboard$", done.stdout, re.M)
+    assert re.search(r"compare: +\S*simko show first$", done.stdout, re.M)
     assert re.search(r"ask it: +\S*simko query \"SELECT .*\" --runs runs/first$", done.stdout, re.M)
     assert re.search(r"step 4/8 .* reward \S+ .* steps/s, \d+s left", done.stdout)
     assert "Traceback" not in done.stderr
