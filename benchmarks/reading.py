@@ -2,7 +2,7 @@
 
     python benchmarks/reading.py [--tokens 50M] [--runs FOLDER] [--rounds 5]
 
-The run is that of `simko demo --tokens` (made in a temporary folder, 32 bytes per row, unless FOLDER has it already). The
+The run is that of `simko demo --tokens` (made in a temporary folder, 32 bytes per row, unless FOLDER has it already). A
 scan is the SQL anyone would write on the view `tokens`; its rivals read the same files. A refresh takes in one new step
 that a writer has just logged, and asks for Λ(1..5) of every step as the dashboard does. The first opening is a process
 of its own: imports, catalog or mirror, first answer, and the most memory it held.
