@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from .regular_files import open_regular
 from .schema import TABLES, TableName
 
 _ALIVE_SECONDS = 60
@@ -73,7 +74,7 @@ def damage(part: Part) -> str | None:
     """What is wrong with a finished file, in a line, or None: it must have its size and end as Parquet files do."""
     try:
         # A link could lead out of the run's folder.
-        with os.fdopen(os.open(part.path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        with open_regular(part.path, follow=False) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 4))
             if size == part.bytes and file.read() == b"PAR1":
@@ -146,7 +147,7 @@ def read_manifest_file(
     """
     result = known if isinstance(known, ManifestFile) else None
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if result is not None and not _goes_on(file, result):
                 result = None
             file.seek(result.length if result else 0)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .manifest_file import DAMAGED, Part, damage, part_of
+from .regular_files import open_regular
 from .run import MANIFEST_FOLDER
 
 MERGES_FILE = "merges.jsonl"
@@ -35,7 +36,8 @@ def read_merges(run_dir: Path) -> tuple[list[Merge], list[str]]:
     """The merges in order, and a line about each damaged entry."""
     path = run_dir / MANIFEST_FOLDER / MERGES_FILE
     try:
-        *lines, _unfinished = path.read_bytes().split(b"\n")
+        with open_regular(path) as file:
+            *lines, _unfinished = file.read().split(b"\n")
     except FileNotFoundError:
         return [], []
     except OSError as error:

@@ -17,11 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import RunExists, RunNameInvalid, RunNotFound, RunUnwritable, SchemaTooNew
+from .regular_files import read_regular
 from .schema import SCHEMA_VERSION
 
 RUN_FILE = "run.json"
 MANIFEST_FOLDER = "manifest"
 VOCABULARY_FILE = "vocabulary.parquet"
+LARGEST_RUN_FILE = 16_000_000
+"""Bytes of a `run.json` that are read: a larger one is none."""
 
 
 def now() -> str:
@@ -33,11 +36,13 @@ def check_name(name: str) -> None:
     """See that a name is that of one folder, and so cannot lead to another place.
 
     Raises:
-        RunNameInvalid: it has separators, is hidden, too long, or not printable.
+        RunNameInvalid: it is empty, has separators, is hidden, too long, or not printable.
     """
-    if Path(name).name != name or name.startswith((".", "-")) or not name.isprintable() or len(name.encode()) > 200:
+    good = name.strip() and Path(name).name == name and not name.startswith((".", "-")) and name.isprintable()
+    if not good or len(name.encode()) > 200:
         raise RunNameInvalid(
-            f"invalid run name {name!r}: no /, nothing unprintable, no . or - first, at most 200 bytes"
+            f"invalid run name {name!r}: use the name of one folder, without /, nothing unprintable, no . or - first, "
+            "at most 200 bytes"
         )
 
 
@@ -113,11 +118,11 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     """
     path = Path(run_dir) / RUN_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path, LARGEST_RUN_FILE))
         result = int(content["schema_version"])
     except OSError as error:
         raise RunNotFound(f"no run at {run_dir} ({RUN_FILE}: {error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise RunNotFound(f"{path} is damaged; its Parquet files can still be read directly") from error
     if result > SCHEMA_VERSION:
         raise SchemaTooNew(
@@ -136,9 +141,9 @@ def find_runs(folder: Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise RunNotFound(f"no folder {folder}; give the folder of a run, or one that holds runs")
-    if (folder / RUN_FILE).exists():
-        return [folder]
-    return sorted(path.parent for path in folder.glob(f"*/{RUN_FILE}"))
+    inside = sorted(path.parent for path in folder.glob(f"*/{RUN_FILE}"))
+    # A stray `run.json` beside runs must not hide them; it is named as a run that cannot be read, or is one more.
+    return [folder, *inside] if os.path.lexists(folder / RUN_FILE) else inside
 
 
 def next_attempt(run_dir: Path) -> int:

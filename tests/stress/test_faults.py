@@ -95,13 +95,13 @@ def test_a_disk_that_fills_up(small_disk):
 def test_a_slow_disk_is_waited_for_and_said(tmp_path, monkeypatch):
     run = tmp_path / "run"
     create_or_resume(run, {"probe": {"k": 4}}, resume=False)
-    fast = simko.store.writing.recorder.write_part
+    fast = simko.store.writing.part_files.write_part
 
     def slow(*arguments):
         time.sleep(0.02)
         return fast(*arguments)
 
-    monkeypatch.setattr("simko.store.writing.recorder.write_part", slow)
+    monkeypatch.setattr("simko.store.writing.part_files.write_part", slow)
     rng = np.random.default_rng(0)
     with Recorder(run, k=4, attempt=1, queue_depth=2, flush_seconds=0) as recorder:
         for step in range(1, 13):

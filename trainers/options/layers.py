@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ...store.errors import UsageError
-from ...store.layout.run import check_name
+from ...store.layout.regular_files import read_regular
+from ...store.layout.run import LARGEST_RUN_FILE, check_name
 from ..engine.checkpoints import split_resume
 from .arguments import RENAMED, own_options
 from .known_options import trl_options
@@ -173,7 +174,7 @@ def saved_options(run_dir: Path) -> dict[str, Any]:
     """
     damaged = f"--resume {run_dir}: run.json is damaged; start a new run from one of its checkpoints"
     try:
-        content = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
+        content = json.loads(read_regular(run_dir / "run.json", LARGEST_RUN_FILE))
     except OSError as error:
         raise UsageError(
             f"--resume {run_dir}: no run there (no readable run.json); give the folder of a run"

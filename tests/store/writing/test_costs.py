@@ -71,7 +71,7 @@ def test_waiting_and_dropping_are_told_by_step(tmp_path, monkeypatch):
         gate.wait()
         return write_part(*arguments)
 
-    monkeypatch.setattr("simko.store.writing.recorder.write_part", slow)
+    monkeypatch.setattr("simko.store.writing.part_files.write_part", slow)
     run = tmp_path / "run"
     create_or_resume(run, {}, resume=False)
     rng = np.random.default_rng(0)

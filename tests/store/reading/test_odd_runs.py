@@ -1,0 +1,107 @@
+"""One run that is no run, whatever it is instead, never hides or delays the others: it is named and left out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+import simko.store
+from simko.cli.simko import main
+from simko.store.demo.small_run import write_demonstration_run
+from simko.store.errors import RunNameInvalid
+from simko.store.layout.run import LARGEST_RUN_FILE, check_name
+from simko.store.reading.loaded_runs import load_runs
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good")
+    write_demonstration_run(folder, name="good", method="grpo", steps=2, responses=8, seed=0)
+    return folder / "good"
+
+
+def fifo(path):
+    os.mkfifo(path)
+
+
+def folder(path):
+    path.mkdir()
+
+
+def device(path):
+    path.symlink_to("/dev/zero")
+
+
+def deep(path):
+    path.write_text('{"schema_version": 3, "config": ' + "[" * 200_000 + "]" * 200_000 + "}")
+
+
+def large(path):
+    with path.open("wb") as file:
+        file.truncate(LARGEST_RUN_FILE + 1)
+
+
+def binary(path):
+    path.write_bytes(b"\xff\xfe{}\x00\n")
+
+
+def text(path):
+    path.write_text("[]")
+
+
+def infinite(path):
+    path.write_text('{"schema_version": 1e999}')
+
+
+@pytest.mark.parametrize("made", [fifo, folder, device, deep, large, binary, text, infinite])
+@pytest.mark.parametrize("command", ["ls", "doctor"])
+def test_a_run_json_that_is_none(made, command, good, tmp_path, capsys):
+    shutil.copytree(good, tmp_path / "runs" / "good")
+    (tmp_path / "runs" / "odd").mkdir()
+    made(tmp_path / "runs" / "odd" / "run.json")
+    code = main([command, "--runs", str(tmp_path / "runs")])
+    captured = capsys.readouterr()
+    assert code == (0 if command == "ls" else 1)
+    assert "good" in captured.out and "odd" in captured.out + captured.err
+    assert "Traceback" not in captured.err
+    with simko.store.open(tmp_path / "runs") as connection:
+        assert connection.execute("SELECT run FROM runs").fetchall() == [("good",)]
+
+
+@pytest.mark.parametrize("made", [fifo, folder, device, binary])
+@pytest.mark.parametrize("name", ["000001-000.jsonl", "merges.jsonl"])
+def test_a_manifest_that_is_none(made, name, good, tmp_path):
+    run = tmp_path / "runs" / "good"
+    shutil.copytree(good, run)
+    manifest = next((run / "manifest").glob("[0-9]*.jsonl"))
+    path = run / "manifest" / ("merges.jsonl" if name == "merges.jsonl" else manifest.name)
+    path.unlink(missing_ok=True)
+    made(path)
+    runs, problems = load_runs(tmp_path / "runs")
+    assert [r.name for r in runs] == ["good"]
+    assert name == "merges.jsonl" and made is binary or any(path.name in problem for problem in problems)
+
+
+def test_a_part_that_is_a_pipe_is_named(good, tmp_path):
+    run = tmp_path / "runs" / "good"
+    shutil.copytree(good, run)
+    part = next((run / "tokens").glob("*.parquet"))
+    part.unlink()
+    os.mkfifo(part)
+    _, problems = load_runs(tmp_path / "runs")
+    assert any(part.name in problem and "not a regular file" in problem for problem in problems)
+
+
+def test_a_stray_run_json_hides_no_run(good, tmp_path):
+    shutil.copytree(good, tmp_path / "good")
+    (tmp_path / "run.json").write_text("{}")
+    runs, problems = load_runs(tmp_path)
+    assert [run.name for run in runs] == ["good"]
+    assert len(problems) == 1 and str(tmp_path / "run.json") in problems[0]
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "/", ".x", "-x", "a\nb", "x" * 201])
+def test_invalid_run_names(name):
+    with pytest.raises(RunNameInvalid, match="invalid run name"):
+        check_name(name)
