@@ -1,4 +1,4 @@
-"""A question asked of runs by SQL, once or again and again; mistakes are told apart from files that cannot be read."""
+"""A question asked of runs by SQL, once or again and again; mistakes are kept apart from files that cannot be read."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def _interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], _Re
 
 @contextlib.contextmanager
 def _reading() -> Iterator[None]:
-    """Errors of DuckDB, which come through Arrow as its own or as OSError, told apart: of the question or of a file.
+    """Errors of DuckDB, which come through Arrow as its own or as OSError, kept apart: of the question or of a file.
 
     Raises:
         QueryFailed, _Unreadable: in their place.

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _overview(folders: Sequence[Any]) -> list[dict[str, Any]]:
-    """The rows of the query `overview`; what cannot be read is told on stderr."""
+    """The rows of the query `overview`; what cannot be read is named on stderr."""
     import duckdb
 
     from ..store.reading.catalog import Catalog

@@ -1,4 +1,4 @@
-"""Runs opened for the commands that show them: what cannot be read is told on stderr, the rest is served."""
+"""Runs opened for the commands that show them: what cannot be read is named on stderr, the rest is served."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SELECT min(gap) FROM (
 
 
 def opened(folders: Sequence[str | Path]) -> Catalog:
-    """The runs that can be read; what is left out is told.
+    """The runs that can be read; what is left out is named.
 
     Raises:
         RunNotFound: a folder does not exist.

@@ -144,7 +144,7 @@ def printable(text: str) -> str:
 
 
 def encodable(text: str) -> str:
-    """Text as standard output will show it, so that its width can be told."""
+    """Text as standard output will show it, so that its width is known."""
     if text.isascii():
         return text
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"

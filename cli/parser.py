@@ -1,6 +1,6 @@
 """How the sub-commands of `simko` read their options: a mistake is one line with the nearest known word.
 
-No library is loaded here, so that a mistake is told at once.
+No library is loaded here, so that a mistake is reported at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, allow_abbrev=False, **settings)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """As `ArgumentParser.parse_args`; an unknown option is told with the nearest known one."""
+        """As `ArgumentParser.parse_args`; an unknown option is refused with the nearest known one."""
         options, unknown = self.parse_known_args(args, namespace)
         for word in unknown:
             if word.startswith("-") and word != "-":

@@ -43,7 +43,7 @@ def find_run(address: str, runs: Path) -> Path:
     """The folder of a run (or of a study or several runs) from its name or path.
 
     Raises:
-        RunNotFound: there is no such name; the nearest one is told.
+        RunNotFound: there is no such name; the nearest one is named.
     """
     path, named = Path(address), runs / address
     if path.is_absolute() or is_run(path):

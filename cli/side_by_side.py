@@ -1,4 +1,4 @@
-"""How two runs of one seed are told apart on a terminal: a table with intervals, one sentence, what to type next."""
+"""How two runs of one seed are compared on a terminal: a table with intervals, one sentence, what to type next."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
     table.add("first", number(-0.1563, 3), "2026-01-01")
     table.print()
 
-Names and text stay whole. What is left out is told in a line after the table. In a pipe nothing is fitted: every column
+Names and text stay whole. What is left out is named in a line after the table. In a pipe nothing is fitted: every column
 is there, at its natural width.
 """
 
@@ -75,7 +75,7 @@ class Table:
 
         Args:
             width: of the terminal, in cells.
-            hint: how all columns can be had, told where some are left out.
+            hint: how to get all columns, printed where some are left out.
         """
         texts = [self._texts(fewer) for fewer in range(_FEWEST + 1)]
         kept = list(range(len(self.columns)))

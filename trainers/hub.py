@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub can be asked at all: told in a moment, instead of after a minute of retries."""
+"""Whether the Hugging Face hub can be reached: known in a moment, not after a minute of retries."""
 
 from __future__ import annotations
 

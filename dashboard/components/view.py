@@ -155,7 +155,7 @@ def empty(view: View, what: str) -> None:
     if not view.mirror.names:
         st.info(
             f"No runs in `{view.mirror.folder}` yet. Start one with `simko-train --probe` and it appears here by "
-            "itself, or point the dashboard elsewhere: `streamlit run dashboard/app.py -- --runs FOLDER`."
+            "itself, or point the dashboard elsewhere: `simko dashboard FOLDER`."
         )
     elif not view.runs:
         st.info("No run is selected. Choose one or more in the sidebar.")

@@ -194,7 +194,7 @@ def sampled_curve(n: npt.ArrayLike, c: npt.ArrayLike, *, seed: int = 0) -> dict[
 
 
 def _curve(values: dict[int, Floats], seed: int) -> dict[int, PassAtKEstimate]:
-    """Means and intervals by k; k's told by equally many problems share one draw of the bootstrap."""
+    """Means and intervals by k; k's that equally many problems reach share one draw of the bootstrap."""
     curve = {}
     for size in sorted({len(v) for v in values.values()}, reverse=True):
         ks = [k for k in values if len(values[k]) == size]

@@ -168,7 +168,7 @@ def set_padding(model: Any, tokenizer: Any) -> None:
     """Pad on the left with a token of the vocabulary that is not the end token, where there is one to take.
 
     Nothing is added to the vocabulary: a new token would need a new embedding. Where the end token is the only one to
-    pad with, responses are still told apart from padding by their first end token.
+    pad with, responses are still distinguished from padding by their first end token.
     """
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:

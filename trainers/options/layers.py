@@ -103,7 +103,6 @@ def read_layers(arguments: list[str]) -> Layers:
     run_name = f"{task}-{method}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
     defaults = {**recipe(task), **METHODS[method].config, "task": task, "run_name": run_name, "report_to": "none"}
     layers.insert(0, defaults)
-    layers.insert(0, defaults)
     return Layers(arguments, layers, task, method, _run_dir(value_of), notes)
 
 

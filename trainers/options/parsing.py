@@ -1,7 +1,7 @@
-"""From layers of options to the two configurations that training takes: TRL's `TrlParser`, with its quirks mended.
+"""From layers of options to the two configurations that training takes: TRL's `TrlParser`, with its quirks put right.
 
 Names and values have been checked before (`layers.py`); here options that contradict each other are refused, by TRL's
-own words. Quirks mended: `--config=FILE`, prefixes of option names, tracebacks for a missing or malformed file.
+own words. Quirks put right: `--config=FILE`, prefixes of option names, tracebacks for a missing or malformed file.
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ from .specification import SHARED
 
 SPLIT = "validation"
 _PASS_AT_K = """
-WITH told AS (SELECT * FROM pass_at_k WHERE split = ? AND source IN ('exact', 'sampled'))
-SELECT k, pass_at_k FROM told
-WHERE step = (SELECT max(step) FROM told) AND source = (SELECT min(source) FROM told)
+WITH available AS (SELECT * FROM pass_at_k WHERE split = ? AND source IN ('exact', 'sampled'))
+SELECT k, pass_at_k FROM available
+WHERE step = (SELECT max(step) FROM available) AND source = (SELECT min(source) FROM available)
 """
 
 

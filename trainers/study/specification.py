@@ -1,6 +1,6 @@
 """A study as a person writes it: strict YAML to dataclasses, or one line that says what is wrong and where.
 
-The format is told by example in `studies/paper-laptop.yaml`. A study compares run entries (a method, its options, a
+The format is shown by example in `studies/paper-laptop.yaml`. A study compares run entries (a method, its options, a
 label) over seeds and base policies; `select` searches hyper-parameters on validation problems with seeds of their own;
 `frontier` adds the reference method at other learning rates. Unknown keys, keys given twice and values of another type
 are errors that name the file, the place and the nearest known key. What the options themselves may be is checked by

@@ -163,7 +163,7 @@ def test_a_run_before_its_first_step_is_there(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(RunNotFound, match="--runs"):
+    with pytest.raises(RunNotFound, match="no folder"):
         Catalog(tmp_path / "nothing")
 
 

@@ -80,7 +80,7 @@ def test_a_manifest_that_is_none(made, name, good, tmp_path):
     made(path)
     runs, problems = load_runs(tmp_path / "runs")
     assert [r.name for r in runs] == ["good"]
-    assert name == "merges.jsonl" and made is binary or any(path.name in problem for problem in problems)
+    assert (name == "merges.jsonl" and made is binary) or any(path.name in problem for problem in problems)
 
 
 def test_a_part_that_is_a_pipe_is_named(good, tmp_path):
