@@ -4,8 +4,8 @@
     table.add("first", number(-0.1563, 3), "2026-01-01")
     table.print()
 
-Names and text stay whole. What is left out is named in a line after the table. In a pipe nothing is fitted: every column
-is there, at its natural width.
+Names and text stay whole. What is left out is named in a line after the table. In a pipe nothing is fitted: every
+column is there, at its natural width.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import difflib
 import math
 import types
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin
 
 from ...store.errors import UsageError
@@ -51,6 +51,12 @@ class Limits:
         bounds = {"at least": self.minimum, "above": self.above, "at most": self.maximum, "below": self.below}
         parts = [f"{words} {bound:.10g}" for words, bound in bounds.items() if bound is not None]
         return " and ".join(parts) or "a finite number"
+
+    def broken_by(self, value: float) -> str:
+        """What the value must be, without the largest count that can be stored where that is not the point."""
+        if self.maximum == MOST and not value > MOST:
+            return str(replace(self, maximum=None))
+        return str(self)
 
 
 _COUNT = Limits(minimum=1, maximum=MOST)
@@ -133,8 +139,9 @@ def check_value(option: str, value: Any, kind: Any, limits: Limits | None, where
     number = _number(value, whole=float not in numbers)
     if number is None:
         raise UsageError(f"{name} must be a {'number' if float in numbers else 'whole number'}, not {value!r}")
-    if not (limits or Limits()).allow(number):
-        raise UsageError(f"{name} must be {limits or Limits()}, not {value}")
+    limits = limits or Limits()
+    if not limits.allow(number):
+        raise UsageError(f"{name} must be {limits.broken_by(number)}, not {value}")
 
 
 _BOOLEANS = ("true", "false", "yes", "no", "1", "0", "t", "f", "y", "n")
