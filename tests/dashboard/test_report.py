@@ -79,7 +79,7 @@ def test_a_run_report_shows_the_runs_of_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "no folder nowhere"),
+        (["nowhere"], "no run named nowhere"),
         (["."], "has logged anything yet"),
         (["one", "--output", "no/such/folder.html"], "cannot write no/such/folder.html"),
         ([], "the following arguments are required: folder"),

@@ -161,6 +161,7 @@ def test_the_shipped_studies_are_listed(capsys):
         "ablations",
         "hard",
         "paper-laptop",
+        "side-by-side",
         "tree",
     ]
 

@@ -28,7 +28,7 @@ def test_a_run_ends_with_its_summary_folder_and_next_commands(trained):
     assert re.search(r"look at it: \S*simko dashboard$", done.stdout, re.M)
     assert re.search(r"compare: +\S*simko show first$", done.stdout, re.M)
     assert re.search(r"ask it: +\S*simko query \"SELECT .*\" --runs runs/first$", done.stdout, re.M)
-    assert re.search(r"step 4/8 .* reward \S+ .* steps/s, \d+s left", done.stdout)
+    assert re.search(r"step 4/8 .* reward +\S+ .* steps/s, \d+s left", done.stdout)
     assert "Traceback" not in done.stderr
 
 
@@ -111,11 +111,11 @@ def test_ctrl_c_leaves_a_readable_run_that_resumes(tmp_path):
     ("arguments", "message"),
     [
         (["--probe_k", "58"], "vocabulary of 57"),
-        (["--probe", "--probe_every", "0"], "give 1"),
+        (["--probe", "--probe_every", "0"], "--probe_every must be at least 1, not 0"),
         (["--probe", "--probe_response_fraction", "2"], "above 0 and at most 1"),
         (["--probe", "--probe_precision", "int8"], "int8"),
-        (["--simko_k", "0"], "between 1 and 57"),
-        (["--simko_alpha", "2"], "simko_alpha must lie in"),
+        (["--simko_k", "0"], "--simko_k must be at least 1, not 0"),
+        (["--simko_alpha", "2"], "--simko_alpha must be at least 0 and at most 1, not 2"),
         (["--output_dir", "/proc/nowhere/run"], "/proc/nowhere/run"),
         (["--model", "missing/folder"], "missing/folder"),
         (["--task", "gsm8k", "--dataset", "missing.jsonl"], "missing.jsonl"),

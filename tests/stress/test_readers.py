@@ -41,7 +41,7 @@ run, end, merged = Path(sys.argv[1]), time.monotonic() + float(sys.argv[2]), 0
 while time.monotonic() < end:
     try:
         merged += compact(run).replaced
-        collect(run, grace=2)
+        collect(run, grace=5)  # longer than a question takes on a busy machine
     except SimkoError:
         pass  # not there yet
     time.sleep(0.2)

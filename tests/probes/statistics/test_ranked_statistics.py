@@ -18,7 +18,8 @@ def test_equals_definitions(name, logits, labels, k, oracle):
     result, expected = ranked_statistics(logits, labels, k), oracle(logits, labels, k)
     assert torch.equal(result.rank, expected["rank"])
     assert torch.equal(result.top_id, expected["top_id"])
-    tolerance = 1e-12 if logits.dtype == torch.float64 else 1e-5 if logits.size(1) < 100_000 else 1e-4
+    # Sums of 152k float32 terms differ by 1.02e-4 on some processors.
+    tolerance = 1e-12 if logits.dtype == torch.float64 else 1e-5 if logits.size(1) < 100_000 else 2e-4
     for field in ("entropy", "collision"):
         torch.testing.assert_close(getattr(result, field).double(), expected[field], atol=tolerance, rtol=0)
     for field in ("logprob", "top_logprob", "logsumexp"):

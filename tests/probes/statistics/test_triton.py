@@ -50,7 +50,7 @@ def test_equals_definitions(kernels, name, logits, labels, k, oracle):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_forward_and_backward_equal_pytorch(kernels, transform, dtype):
-    from simko.probes.statistics.ranked_statistics import eager
+    from simko.probes.statistics import eager
 
     k, (logits, labels) = 6, random_logits(6, 2500, dtype=dtype)
     labels[0] = logits[0].argmax()  # a label that is a candidate too
