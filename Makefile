@@ -1,6 +1,6 @@
 # make demo   install, train GRPO and SimKO side by side, and say what became of pass@k
 # make test   install and run every check
-# make stress   run the tests that train for minutes
+# make stress run every test with all its cases, the slow ones too (an hour)
 # make bench  measure heads, steps, writing and reading against named baselines (half an hour)
 
 PYTHON ?= python3
@@ -15,7 +15,7 @@ test: lint types
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 stress: .venv/installed-dev
-	$(BIN)/python -m pytest -m slow
+	SIMKO_THOROUGH=1 $(BIN)/python -m pytest -m 'slow or not slow' -n 2 --dist worksteal
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

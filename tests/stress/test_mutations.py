@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from effort import effort
 from simko.store.demo.small_run import write_demonstration_run
 from simko.store.maintenance.compaction import compact
 
@@ -28,8 +29,8 @@ def mutate(folder, seed, cases):
 
 
 def test_damaged_files_are_named(tmp_path):
-    counts = mutate(tmp_path, seed=0, cases=120)
-    assert counts["named on opening"] > 30 and counts["named by a query"] > 0
+    counts = mutate(tmp_path, seed=0, cases=effort(120, 3))
+    assert counts["named on opening"] > 10 and counts["named by a query"] > 0
 
 
 @pytest.mark.slow

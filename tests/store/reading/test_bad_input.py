@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import simko.store
 from batches import random_batch
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simko.store import Catalog, Recorder
@@ -177,7 +178,7 @@ def test_names_with_quotes_are_only_names(tmp_path):
         assert connection.sql("SELECT run, last_step FROM runs").fetchall() == [(run.name, 1)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=effort(60), deadline=None)
 @given(data=st.data())
 def test_manifest_bytes_never_break_a_reader(data, tmp_path_factory):
     run = tmp_path_factory.mktemp("fuzz") / "run"

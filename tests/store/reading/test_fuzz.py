@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from batches import expected_lambda
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -57,7 +58,7 @@ def batches(draw, k, step):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=effort(40), deadline=None)
 @given(data=st.data(), k=st.integers(1, 6))
 def test_any_batch_is_written_and_summed(data, k):
     steps = [data.draw(batches(k, step)) for step in range(1, data.draw(st.integers(1, 3)) + 1)]
@@ -101,7 +102,7 @@ def two_runs(tmp_path_factory):
     return folder
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=effort(40), deadline=None)
 @given(data=st.data(), table=st.sampled_from(TABLES), views=st.permutations(VIEWS))
 def test_any_columns_in_a_file_are_survived(data, table, views, two_runs):
     """A file of another program under a name of ours: columns gone, new ones, other types."""

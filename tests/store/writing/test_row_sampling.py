@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from batches import random_batch
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simko.store import Recorder
@@ -29,7 +30,7 @@ def everything(tmp_path_factory):
     return write(tmp_path_factory.mktemp("all") / "run", None)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=effort(15), deadline=None)
 @given(st.integers(1, 7), st.floats(0.01, 1.0), st.sampled_from(["float32", "bfloat16"]), st.integers(0, 2**31))
 def test_rollups_do_not_depend_on_the_rows(everything, tmp_path_factory, every, responses, precision, seed):
     rows = LoggedRows(every, responses, precision, seed)
@@ -79,7 +80,7 @@ def test_bfloat16_rows_are_smaller(tmp_path):
         rng = np.random.default_rng(1)
         create_or_resume(tmp_path / precision, {}, resume=False)
         with Recorder(tmp_path / precision, k=4, attempt=1, rows=LoggedRows(precision=precision)) as recorder:
-            for first in range(0, 60_000, 6):
+            for first in range(0, 12_000, 6):
                 recorder.put(random_batch(1, rng, first=first))
             recorder.end_step(1)
         sizes[precision] = recorder.cost.bytes / recorder.cost.rows

@@ -115,6 +115,7 @@ def test_building_sees_training_problems_alone(monkeypatch):
         assert sorted(response.split()[::2]) == prompt.split()[:3]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_built_anew_is_as_good(tmp_path):
     """The documented command, whole. The weights are the shipped ones where processor and libraries are the same.
 

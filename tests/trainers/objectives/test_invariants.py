@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from effort import effort
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scoring import loss_and_gradient, ppo_loss, scored
@@ -55,7 +56,7 @@ def random_batch(seed, rows=3, width=5, vocabulary=7):
     return logits, token, old, torch.arange(width) < length, torch.where(right, size, -size), right
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=effort(50))
 @given(seed=SEED, alpha=st.floats(0, 1), tau=st.floats(0, 1), penalty=st.floats(0.5, 2))
 @pytest.mark.parametrize("off", ["no forks", "no strength"])
 def test_simko_switched_off_is_grpo_to_the_last_bit(off, seed, alpha, tau, penalty):
@@ -65,7 +66,7 @@ def test_simko_switched_off_is_grpo_to_the_last_bit(off, seed, alpha, tau, penal
         assert torch.equal(result, expected)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=effort(30))
 @given(seed=SEED)
 @pytest.mark.parametrize("method", METHODS)
 def test_logit_gradients_sum_to_zero_over_the_vocabulary(method, seed):
@@ -75,7 +76,7 @@ def test_logit_gradients_sum_to_zero_over_the_vocabulary(method, seed):
     assert not gradient[~batch[3]].any()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=effort(30))
 @given(seed=SEED, columns=st.integers(0, 4), scale=st.sampled_from([0.0, 1.0, 50.0]))
 @pytest.mark.parametrize("method", METHODS)
 def test_padding_changes_no_loss_and_no_gradient(method, seed, columns, scale):
@@ -128,7 +129,7 @@ def away_from_the_clip(logits, token, old, margin):
     return min((ratio - 0.8).abs().min(), (ratio - 1.2).abs().min()) > margin
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=effort(40))
 @given(seed=SEED, k=st.integers(1, 7), tau=st.floats(0, 0.9))
 def test_the_old_policys_top_k_cancel(seed, k, tau):
     """Whatever they are, the released code's gradient is that of the objective, which never sees them."""
@@ -147,7 +148,7 @@ def test_the_old_policys_top_k_cancel(seed, k, tau):
         torch.testing.assert_close(torch.autograd.grad(theirs, free)[0], gradient, rtol=0, atol=1e-4)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=effort(30))
 @given(seed=SEED, more=st.integers(0, 3), alpha=st.floats(0, 1))
 def test_smoothing_over_the_whole_vocabulary_is_uniform(seed, more, alpha):
     """K ≥ V on the first pass: -∂L/∂z of a fork of a right response is A(ẽ - π), ẽ = (1 - α)e_y + α/V."""
@@ -165,7 +166,7 @@ def test_smoothing_over_the_whole_vocabulary_is_uniform(seed, more, alpha):
     torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=effort(10))
 @given(seed=SEED, tau=st.floats(0, 0.9), penalty=st.floats(0.5, 2))
 def test_the_gradient_is_the_finite_difference_of_the_frozen_surrogate(seed, tau, penalty):
     """(1 - αw)·PPO - αw·1[A > 0, γ ≤ 1 + ε]·A·sg(γ)·mean_k log π(v⁽ᵏ⁾), with w, sg(γ), v⁽ᵏ⁾ and the ranks held.
@@ -202,7 +203,7 @@ def test_the_gradient_is_the_finite_difference_of_the_frozen_surrogate(seed, tau
     torch.testing.assert_close(gradient, difference, rtol=0, atol=1e-8)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=effort(30))
 @given(seed=SEED, alpha=st.floats(0, 1), k=st.integers(1, 7))
 def test_constant_positive_credit_pulls_towards_uniform_over_the_top_k(seed, alpha, k):
     """On the first pass, averaged over what the policy samples, the labels are off π by α(U_K - π) and no more."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from effort import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring import loss_and_gradient, scored
@@ -131,7 +132,7 @@ def brute_force(rewards, k):
     return [w / math.comb(n, k) for w in weights]
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=effort(80))
 @given(rewards=st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, -1.0]), min_size=2, max_size=8), data=st.data())
 def test_pkpo_is_the_enumeration(rewards, data):
     k = data.draw(st.integers(1, len(rewards)))
@@ -162,7 +163,7 @@ def test_the_enumeration_gives_the_vectors():
             assert result == pytest.approx(expected[name], abs=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=effort(40))
 @given(logits=st.lists(st.floats(-2, 2), min_size=3, max_size=3), n=st.integers(2, 4), data=st.data())
 def test_pkpo_is_an_unbiased_gradient_of_max_at_k(logits, n, data):
     """Over every possible group of n answers, E[Σ s_i ∇ log π(y_i)] = ∇ E[max of k answers]."""
@@ -179,7 +180,7 @@ def test_pkpo_is_an_unbiased_gradient_of_max_at_k(logits, n, data):
     torch.testing.assert_close(result, expected, atol=1e-12, rtol=1e-9)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=effort(60))
 @given(right=st.lists(st.booleans(), min_size=2, max_size=8), data=st.data())
 def test_pass_at_k_training_is_grpo_over_every_subset(right, data):
     """The bootstrap form (Eq. 6) with all subsets drawn: a response's credit is its subsets' mean GRPO advantage."""
@@ -217,7 +218,7 @@ def test_unjudged_responses_take_no_part_in_a_group():
         assert credit[[0, 2, 3, 4]].tolist() == pytest.approx(rest.tolist())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=effort(40))
 @given(alpha=st.floats(0, 2), kappa=st.floats(1.01, 5), seed=st.integers(0, 999))
 def test_entropy_advantage_never_changes_a_sign(alpha, kappa, seed):
     generator = torch.Generator().manual_seed(seed)
