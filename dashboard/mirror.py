@@ -159,7 +159,7 @@ class Mirror:
 
     def _ingest_vocabulary(self, run: Run) -> None:
         path = run.path / VOCABULARY_FILE
-        if run.name not in self._with_texts and path.exists():
+        if run.name not in self._with_texts and path.is_file():
             try:
                 rows = _read_part(path, pa.schema([field for field in VOCABULARY if field.name != "run"]))
             except (OSError, pa.ArrowException):

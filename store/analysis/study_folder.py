@@ -7,6 +7,7 @@ newest attempt is `finished`. Any other is missing, with the reason its log ends
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +15,15 @@ from typing import Any, Self
 
 from ..errors import RunNotFound, StudyNotFound
 from ..layout.manifest import read_manifest
+from ..layout.manifest_file import DAMAGED
+from ..layout.regular_files import open_regular, read_regular
+from ..layout.run import LARGEST_RUN_FILE
 from ..reading.catalog import Catalog
 
 STUDY_FILE = "study.json"
 LOG_FOLDER = "logs"
+_END_BYTES = 1 << 16
+"""The reason of a failed run is in this much of the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +118,13 @@ def open_study(folder: str | Path) -> Study:
     """
     folder = Path(folder)
     try:
-        plan = json.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))
+        plan = json.loads(read_regular(folder / STUDY_FILE, LARGEST_RUN_FILE))
         planned = [_planned(entry) for entry in plan["runs"]]
     except OSError as error:
         raise StudyNotFound(
             f"no study at {folder} ({STUDY_FILE}: {error.strerror}); make one with `simko study`"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         raise StudyNotFound(f"{folder / STUDY_FILE} is damaged; run `simko study` again with this --output") from error
     missing = {run.run: reason for run in planned if (reason := _why_missing(folder, run.run)) is not None}
     there = [run for run in planned if run.run not in missing]
@@ -166,7 +172,9 @@ def _why_missing(folder: Path, run: str) -> str | None:
 
 def _last_words(folder: Path, run: str) -> str:
     try:
-        lines = (folder / LOG_FOLDER / f"{run}.log").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        with open_regular(folder / LOG_FOLDER / f"{run}.log") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _END_BYTES))
+            lines = file.read(_END_BYTES).decode(errors="replace").splitlines()
+    except (OSError, ValueError):
         return ""
     return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")

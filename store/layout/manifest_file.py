@@ -28,8 +28,23 @@ _ALIVE_SECONDS = 60
 """A manifest touched this recently belongs to a live attempt even when its process cannot be seen from here."""
 
 
+_MOST = 2**50
+"""More rows, bytes or lost batches than any file names."""
+
 DAMAGED = (ValueError, KeyError, TypeError, IndexError, RecursionError, OverflowError)
 """What reading an entry that is none can raise."""
+
+
+def whole(value: Any, most: int = 2**31 - 1) -> int:
+    """A whole number as a table can hold it.
+
+    Raises:
+        TypeError, ValueError: it is none, negative, or larger than `most`.
+    """
+    result = int(value)
+    if not 0 <= result <= most:
+        raise ValueError(value)
+    return result
 
 
 @dataclass(frozen=True)
@@ -62,10 +77,10 @@ def part_of(run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any]) ->
         run_dir / relative,
         attempt,
         rank,
-        int(first),
-        int(last),
-        int(entry["rows"]),
-        int(entry["bytes"]),
+        whole(first),
+        whole(last),
+        whole(entry["rows"], _MOST),
+        whole(entry["bytes"], _MOST),
         float(entry.get("write_ms", 0.0)),
     )
 
@@ -195,7 +210,7 @@ def _take(run_dir: Path, result: ManifestFile, entry: Mapping[str, Any]) -> None
         else:
             result.parts.append(part)
     elif entry["kind"] == "cost":
-        result.dropped = int(entry["dropped"])
+        result.dropped = whole(entry["dropped"], _MOST)
     elif entry["kind"] == "end":
         result.end = {"status": str(entry["status"]), "ended": str(entry.get("ended"))}
 
@@ -211,10 +226,10 @@ def _begun(path: Path, entry: Mapping[str, Any]) -> ManifestFile:
     k = entry.get("k")
     return ManifestFile(
         path,
-        int(entry["attempt"]),
-        int(entry["rank"]),
-        int(entry.get("start_step", 0)),
-        int(entry.get("world_size", 1)),
+        whole(entry["attempt"]),
+        whole(entry["rank"]),
+        whole(entry.get("start_step", 0)),
+        whole(entry.get("world_size", 1)),
         str(entry.get("started")),
         int(entry.get("pid", 0)),
         str(entry.get("host")),

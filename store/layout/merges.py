@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .manifest_file import DAMAGED, Part, damage, part_of
+from .manifest_file import DAMAGED, Part, damage, part_of, whole
 from .regular_files import open_regular
 from .run import MANIFEST_FOLDER
 
@@ -58,7 +58,7 @@ def _merge(run_dir: Path, entry: Mapping[str, Any]) -> Merge:
     Raises:
         KeyError, TypeError, ValueError, IndexError: it is no such line.
     """
-    part = part_of(run_dir, int(entry["attempt"]), int(entry["rank"]), entry)
+    part = part_of(run_dir, whole(entry["attempt"]), whole(entry["rank"]), entry)
     if entry["kind"] != "merge" or part is None or not all(isinstance(path, str) for path in entry["replaces"]):
         raise ValueError
     return Merge(part, tuple(run_dir / path for path in entry["replaces"]), str(entry.get("merged")))

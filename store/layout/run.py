@@ -120,6 +120,8 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     try:
         content = json.loads(read_regular(path, LARGEST_RUN_FILE))
         result = int(content["schema_version"])
+        if result < 1:
+            raise ValueError
     except OSError as error:
         raise RunNotFound(f"no run at {run_dir} ({RUN_FILE}: {error.strerror})") from error
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
@@ -148,8 +150,8 @@ def find_runs(folder: Path) -> list[Path]:
 
 def next_attempt(run_dir: Path) -> int:
     """The number of the next attempt: one more than the newest manifest's."""
-    numbers = [int(path.name.split("-")[0]) for path in (Path(run_dir) / MANIFEST_FOLDER).glob("[0-9]*-[0-9]*.jsonl")]
-    return max(numbers, default=0) + 1
+    firsts = [path.name.split("-")[0] for path in (Path(run_dir) / MANIFEST_FOLDER).glob("[0-9]*-[0-9]*.jsonl")]
+    return max((int(first) for first in firsts if first.isdecimal()), default=0) + 1
 
 
 def write_vocabulary(run_dir: Path, texts: Sequence[str]) -> None:

@@ -105,7 +105,9 @@ def _contradictions(connection: Any, run: str, info: dict[str, Any]) -> list[str
         ).fetchall()
         if twice:
             lines.append(f"{twice} token rows are there more than once")
-        rows = (info.get("probe") or {}).get("rows") or {}
+        probe = info.get("probe")
+        rows = probe.get("rows") if isinstance(probe, dict) else None
+        rows = rows if isinstance(rows, dict) else {}
         if rows.get("every", 1) == 1 and rows.get("responses", 1.0) == 1.0:
             lines += [
                 f"attempt {attempt}, step {step}: {there or 0} token rows where {counted} tokens were counted"

@@ -91,7 +91,7 @@ class Catalog:
         for run in self.runs:
             parts = {part.path: part.rows for part in run.manifest.parts}
             for path, rows in {**parts, run.path / VOCABULARY_FILE: None}.items():
-                if problem := self._damage(path, rows):
+                if path.is_file() and (problem := self._damage(path, rows)):
                     self._damaged.add(path)
                     self.problems.append(f"{path}: damaged ({problem}); left out")
         for table_name in TABLES:

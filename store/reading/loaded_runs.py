@@ -5,6 +5,7 @@ Nothing here raises on the content of a run: what cannot be read is a line of te
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from ..errors import SimkoError
 from ..layout.manifest import Manifest, ManifestReader
-from ..layout.run import find_runs, read_run
+from ..layout.run import VOCABULARY_FILE, find_runs, read_run
 
 ATTEMPTS = pa.schema(
     [
@@ -72,12 +73,19 @@ def load_runs(
     problems: list[str] = []
     for path in dict.fromkeys(run for f in folders for run in find_runs(Path(f))):
         try:
+            str(path).encode()
             info = read_run(path)
         except SimkoError as error:
             problems.append(str(error))
             continue
+        except UnicodeEncodeError:
+            problems.append(f"{_text(str(path))}: no path in UTF-8, so the run is left out; rename the folder")
+            continue
         manifest = readers.setdefault(path, ManifestReader(path)).read()
         problems += manifest.problems
+        vocabulary = path / VOCABULARY_FILE
+        if os.path.lexists(vocabulary) and not vocabulary.is_file():
+            problems.append(f"{vocabulary}: not a regular file; its tokens have no text")
         taken = {run.name for run in runs}
         name = path.name if path.name not in taken else str(path)
         runs.append(Run(name, path, info, manifest))
@@ -96,7 +104,9 @@ def small_tables(runs: Sequence[Run]) -> dict[str, pa.Table]:
     attempts: list[dict[str, Any]] = []
     infos: list[dict[str, Any]] = []
     for run in runs:
-        attempts += [{"run": run.name, **vars(attempt)} for attempt in run.manifest.attempts]
+        for attempt in run.manifest.attempts:
+            texts = {name: _text(getattr(attempt, name)) for name in ("started", "ended", "status")}
+            attempts.append({"run": run.name, **vars(attempt), **texts})
         probe, k = _entries(run, "probe"), _number(_entries(run, "probe").get("k"))
         smoothing = _entries(run, "smoothing")
         rows = probe.get("rows")
@@ -149,4 +159,5 @@ def _number(value: Any) -> float | None:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    """A value as text that a table can hold: half characters, as JSON can spell them, become question marks."""
+    return None if value is None else str(value).encode("utf-8", "replace").decode()

@@ -196,6 +196,8 @@ class LockedRuns:
         tables = [VOCABULARY.empty_table()]
         for run in runs:
             path = run.path / VOCABULARY_FILE
+            if not path.is_file():  # a pipe would be waited for
+                continue
             try:
                 rows = ds.dataset(str(path), format="parquet").to_table(columns=["token_id", "text"])
                 rows = rows.add_column(0, "run", pa.repeat(run.name, rows.num_rows)).cast(VOCABULARY)

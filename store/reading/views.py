@@ -88,7 +88,7 @@ def parts_relation(table: TableName, paths: Mapping[str, Sequence[Path]], k: int
 def vocabulary_relation(runs: Iterable[Run]) -> str:
     """SQL that makes the view `vocabulary`."""
     paths = [(run.name, run.path / VOCABULARY_FILE) for run in runs]
-    parts = [f"SELECT {quote(name)} AS run, * FROM ({select_texts(path)})" for name, path in paths if path.exists()]
+    parts = [f"SELECT {quote(name)} AS run, * FROM ({select_texts(path)})" for name, path in paths if path.is_file()]
     empty = "SELECT NULL::VARCHAR AS run, NULL::INTEGER AS token_id, NULL::VARCHAR AS text WHERE false"
     return "CREATE OR REPLACE VIEW vocabulary AS " + " UNION ALL ".join([*parts, empty])
 

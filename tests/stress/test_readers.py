@@ -41,12 +41,14 @@ run, end, merged = Path(sys.argv[1]), time.monotonic() + float(sys.argv[2]), 0
 while time.monotonic() < end:
     try:
         merged += compact(run).replaced
-        collect(run, grace=5)  # longer than a question takes on a busy machine
+        collect(run, grace=5)
     except SimkoError:
         pass  # not there yet
     time.sleep(0.2)
 print(merged)
 """
+# On a busy machine a question may take longer than replaced files are kept: then, and only then, may one be gone.
+ALLOWED = "time.monotonic() - began > 4"
 # What anyone can do without this package: the rule of docs/schema.md in plain DuckDB.
 FOREIGN = """
 import json, sys, time
@@ -65,8 +67,10 @@ def files(table):
     return [str(run / path) for path in found if path not in replaced]
 last = 0
 while time.monotonic() < end:
-    tokens, rollups = files("tokens"), files("rollups")
-    if rollups:
+    began, tokens, rollups = time.monotonic(), files("tokens"), files("rollups")
+    if not rollups:
+        continue
+    try:
         with duckdb.connect() as connection:
             rows = connection.execute(
                 "SELECT step, count(DISTINCT response_id) FROM read_parquet($1) GROUP BY step", [tokens]
@@ -74,21 +78,32 @@ while time.monotonic() < end:
             ((steps, counted),) = connection.execute(
                 "SELECT max(step), sum(n_tokens) FROM read_parquet($1, union_by_name = true)", [rollups]
             ).fetchall()
-        assert all(responses == 18 for _, responses in rows), rows
-        assert steps >= last
-        last = steps
-        asked += 1
+    except duckdb.IOException:
+        if ALLOWED:
+            continue
+        raise
+    assert all(responses == 18 for _, responses in rows), rows
+    assert steps >= last
+    last = steps
+    asked += 1
 print(asked)
 """
 QUERY = """
 import sys, time
+import duckdb
 import simko.store
 run, end, asked, last = sys.argv[1], time.monotonic() + float(sys.argv[2]), 0, 0
 while time.monotonic() < end:
-    with simko.store.open(run) as connection:
-        counts = "SELECT step, count(DISTINCT response_id), count(*) FROM tokens GROUP BY step"
-        rows = connection.execute(counts).fetchall()
-        sums = dict(connection.execute("SELECT step, sum(n_tokens) FROM rollups GROUP BY step").fetchall())
+    began = time.monotonic()
+    try:
+        with simko.store.open(run) as connection:
+            counts = "SELECT step, count(DISTINCT response_id), count(*) FROM tokens GROUP BY step"
+            rows = connection.execute(counts).fetchall()
+            sums = dict(connection.execute("SELECT step, sum(n_tokens) FROM rollups GROUP BY step").fetchall())
+    except duckdb.IOException:
+        if ALLOWED:
+            continue
+        raise
     for step, responses, tokens in rows:
         assert responses == 18, (step, responses)
         assert step not in sums or sums[step] == tokens, (step, tokens, sums[step])
@@ -105,7 +120,7 @@ def watch(tmp_path, seconds):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
 
     def start(script, *arguments):
-        command = [sys.executable, "-c", script, str(run), *map(str, arguments)]
+        command = [sys.executable, "-c", script.replace("ALLOWED", ALLOWED), str(run), *map(str, arguments)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
     processes = {"writer": start(WRITER, seconds, Path(__file__).parents[1])}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
 import pytest
 import simko.store
 from simko.cli.simko import main
+from simko.dashboard.mirror import Mirror
+from simko.store import Catalog
 from simko.store.demo.small_run import write_demonstration_run
-from simko.store.errors import RunNameInvalid
+from simko.store.errors import RunNameInvalid, StudyNotFound
 from simko.store.layout.run import LARGEST_RUN_FILE, check_name
 from simko.store.reading.loaded_runs import load_runs
+from simko.store.reading.sandbox import LockedRuns
+from simko.store.study import open_study
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +96,74 @@ def test_a_part_that_is_a_pipe_is_named(good, tmp_path):
     os.mkfifo(part)
     _, problems = load_runs(tmp_path / "runs")
     assert any(part.name in problem and "not a regular file" in problem for problem in problems)
+
+
+def test_a_vocabulary_that_is_a_pipe_is_named_and_never_waited_for(good, tmp_path):
+    run = tmp_path / "runs" / "good"
+    shutil.copytree(good, run)
+    (run / "vocabulary.parquet").unlink(missing_ok=True)
+    os.mkfifo(run / "vocabulary.parquet")
+    assert main(["doctor", "--deep", "--runs", str(tmp_path / "runs")]) == 1
+    catalog = Catalog(tmp_path / "runs")
+    assert catalog.problems == [f"{run / 'vocabulary.parquet'}: not a regular file; its tokens have no text"]
+    assert LockedRuns(tmp_path / "runs").ask("SELECT count(*) AS n FROM tokens").rows.n[0] > 0
+    mirror = Mirror(tmp_path / "runs")
+    mirror.refresh()
+    assert mirror.frame("SELECT count(*) AS n FROM tokens").n[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("entries", "served"),
+    [
+        ({"method": "half a character: \ud800"}, True),
+        ({"schema_version": -(10**20)}, False),
+        ({"probe": ["k"], "smoothing": 3, "hyperparameters": None}, True),
+    ],
+)
+def test_odd_entries_of_a_run_json(entries, served, good, tmp_path):
+    shutil.copytree(good, tmp_path / "good")
+    shutil.copytree(good, tmp_path / "odd")
+    content = json.loads((tmp_path / "odd" / "run.json").read_text())
+    (tmp_path / "odd" / "run.json").write_text(json.dumps(content | entries))
+    assert main(["doctor", "--deep", "--runs", str(tmp_path)]) == (0 if served else 1)
+    runs, problems = load_runs(tmp_path)
+    assert [run.name for run in runs] == (["good", "odd"] if served else ["good"])
+    assert served or str(tmp_path / "odd") in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [
+        ({"start_step": 10**20}, True),
+        ({"world_size": -1}, True),
+        ({"started": "\ud800", "host": "\ud800"}, False),
+    ],
+)
+def test_odd_entries_of_a_manifest(entry, named, good, tmp_path):
+    shutil.copytree(good, tmp_path / "good")
+    shutil.copytree(good, tmp_path / "odd")
+    manifest = next((tmp_path / "odd" / "manifest").glob("[0-9]*.jsonl"))
+    first, *others = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text(json.dumps(json.loads(first) | entry) + "\n" + "".join(others))
+    catalog = Catalog(tmp_path)
+    assert catalog.connection.execute("SELECT run FROM runs ORDER BY run").fetchall() == [("good",), ("odd",)]
+    assert any(str(manifest) in problem for problem in catalog.problems) == named
+
+
+def test_a_folder_whose_name_is_no_text_is_left_out(good, tmp_path):
+    shutil.copytree(good, tmp_path / "good")
+    shutil.copytree(good, os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff"))
+    runs, problems = load_runs(tmp_path)
+    assert [run.name for run in runs] == ["good"]
+    assert problems == [f"{tmp_path / 'odd?'}: no path in UTF-8, so the run is left out; rename the folder"]
+    assert main(["ls", "--runs", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("made", [fifo, folder, device, binary, text])
+def test_a_study_json_that_is_none(made, tmp_path):
+    made(tmp_path / "study.json")
+    with pytest.raises(StudyNotFound, match="study.json"):
+        open_study(tmp_path)
 
 
 def test_a_stray_run_json_hides_no_run(good, tmp_path):
