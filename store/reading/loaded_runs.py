@@ -40,6 +40,7 @@ RUN_INFO = pa.schema(
     + [("probe_k", pa.int32()), ("temperature", pa.float64()), ("schema_version", pa.int32())]
     + [("rows_every", pa.int32()), ("rows_share", pa.float64()), ("precision", pa.string())]
 )
+SMALL = {"sizes": SIZES, "attempts": ATTEMPTS, "run_info": RUN_INFO}
 VOCABULARY = pa.schema([("run", pa.string()), ("token_id", pa.int32()), ("text", pa.string())])
 _MOST_RANKS = 1000
 """No run logs more ranks; a larger K in a damaged `run.json` would make as many columns."""
@@ -101,6 +102,11 @@ def largest_k(runs: Iterable[Run]) -> int:
 
 def small_tables(runs: Sequence[Run]) -> dict[str, pa.Table]:
     """`attempts`, `run_info` and `sizes` as Arrow tables."""
+    return {name: pa.Table.from_pylist(rows, schema=SMALL[name]) for name, rows in small_rows(runs).items()}
+
+
+def small_rows(runs: Sequence[Run]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of `attempts`, `run_info` and `sizes`."""
     attempts: list[dict[str, Any]] = []
     infos: list[dict[str, Any]] = []
     for run in runs:
@@ -127,11 +133,7 @@ def small_tables(runs: Sequence[Run]) -> dict[str, pa.Table]:
                 "precision": _text(rows.get("precision", "float32")),
             }
         )
-    return {
-        "sizes": pa.Table.from_pylist([row for run in runs for row in _sizes(run)], schema=SIZES),
-        "attempts": pa.Table.from_pylist(attempts, schema=ATTEMPTS),
-        "run_info": pa.Table.from_pylist(infos, schema=RUN_INFO),
-    }
+    return {"sizes": [row for run in runs for row in _sizes(run)], "attempts": attempts, "run_info": infos}
 
 
 def _sizes(run: Run) -> list[dict[str, Any]]:

@@ -60,6 +60,11 @@ def fill_ranks(template: str, k: int) -> str:
     return template
 
 
+def sql_type(type_: pa.DataType) -> str:
+    """DuckDB's name of a column's type."""
+    return _TYPES[type_]
+
+
 def empty_relation(table: TableName, k: int) -> str:
     """A SELECT of the table's columns, `run` first, with their types and no rows."""
     columns = [f"NULL::{_TYPES[field.type]} AS {field.name}" for field in arrow_schema(table, k)]
