@@ -38,7 +38,8 @@ def test_capturing_ready_logits_takes_at_most_16_mib_at_any_length(dtype):
         inputs = {"input_ids": ids, "attention_mask": None, "labels": None}
         peaks.append(peak_of(lambda logits=logits, inputs=inputs: capture(logits, inputs, 5, 1.0)))
     assert max(peaks) <= 16 * MIB
-    assert peaks[1] <= peaks[0] * 1.1 + MIB  # not with the length
+    # Not with the length, which is 3.8 times as large: two events at one instant can be worth some MiB.
+    assert peaks[1] <= peaks[0] * 1.6
 
 
 def test_ranked_statistics_add_little_to_scoring_without_them():
