@@ -21,13 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from .regular_files import open_regular
+from .regular_files import open_regular, read_at_most
 from .schema import TABLES, TableName
 
 _ALIVE_SECONDS = 60
 """A manifest touched this recently belongs to a live attempt even when its process cannot be seen from here."""
 
 
+LARGEST_MANIFEST = 1 << 28
+"""Bytes of a manifest that are read: a million files are named in fewer."""
 _MOST = 2**50
 """More rows, bytes or lost batches than any file names."""
 
@@ -166,7 +168,7 @@ def read_manifest_file(
             if result is not None and not _goes_on(file, result):
                 result = None
             file.seek(result.length if result else 0)
-            *lines, rest = file.read().split(b"\n")
+            *lines, rest = read_at_most(file, LARGEST_MANIFEST).split(b"\n")
     except OSError as error:
         return [f"{path}: {error.strerror}; the files it names are left out"]
     read = sum(len(line) + 1 for line in lines)

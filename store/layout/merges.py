@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .manifest_file import DAMAGED, Part, damage, part_of, whole
-from .regular_files import open_regular
+from .manifest_file import DAMAGED, LARGEST_MANIFEST, Part, damage, part_of, whole
+from .regular_files import read_regular
 from .run import MANIFEST_FOLDER
 
 MERGES_FILE = "merges.jsonl"
@@ -36,8 +36,7 @@ def read_merges(run_dir: Path) -> tuple[list[Merge], list[str]]:
     """The merges in order, and a line about each damaged entry."""
     path = run_dir / MANIFEST_FOLDER / MERGES_FILE
     try:
-        with open_regular(path) as file:
-            *lines, _unfinished = file.read().split(b"\n")
+        *lines, _unfinished = read_regular(path, LARGEST_MANIFEST).split(b"\n")
     except FileNotFoundError:
         return [], []
     except OSError as error:

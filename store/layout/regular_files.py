@@ -34,7 +34,16 @@ def read_regular(path: Path, most: int) -> bytes:
         OSError: as `open_regular`, or it is larger.
     """
     with open_regular(path) as file:
-        content = file.read(most + 1)
+        return read_at_most(file, most)
+
+
+def read_at_most(file: BinaryIO, most: int) -> bytes:
+    """The rest of an open file.
+
+    Raises:
+        OSError: there are more bytes than that.
+    """
+    content = file.read(most + 1)
     if len(content) > most:
-        raise OSError(0, f"larger than the {most} bytes that are read", str(path))
+        raise OSError(0, f"larger than the {most} bytes that are read", file.name)
     return content
