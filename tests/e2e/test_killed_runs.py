@@ -88,6 +88,7 @@ def test_a_killed_run_resumed_is_the_run_that_was_not_killed(trained, tmp_path):
     assert lines[0] == lines[1]
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_is_seen_and_the_run_goes_on_with_another_number(tmp_path):
     config = re.search(r"```yaml\n(.*?)```", (DOCS / "processes.md").read_text(), re.S)[1]
     (tmp_path / "cpu.yaml").write_text(config)

@@ -94,7 +94,7 @@ def fire(run, kills, seed):
 
 
 def test_killed_at_random_moments(tmp_path):
-    writers, compactors, _ = fire(tmp_path / "run", kills=effort(24, 2), seed=0)
+    writers, compactors, _ = fire(tmp_path / "run", kills=effort(24, 3), seed=0)
     assert writers >= 5 and compactors >= 1
 
 

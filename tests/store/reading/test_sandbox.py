@@ -25,9 +25,15 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def opened(folder):
+    return LockedRuns(folder / "runs")
+
+
 @pytest.fixture
-def runs(folder):
-    runs = LockedRuns(folder / "runs")
+def runs(opened):
+    """The same connection for every test: what one has tried must not help the next."""
+    runs = opened
     assert runs.problems == []
     yield runs
     assert runs.ask("SELECT count(*) AS n FROM runs").rows.n[0] == 1  # still answers

@@ -80,7 +80,7 @@ def test_bfloat16_rows_are_smaller(tmp_path):
         rng = np.random.default_rng(1)
         create_or_resume(tmp_path / precision, {}, resume=False)
         with Recorder(tmp_path / precision, k=4, attempt=1, rows=LoggedRows(precision=precision)) as recorder:
-            for first in range(0, 12_000, 6):
+            for first in range(0, 3_000, 6):
                 recorder.put(random_batch(1, rng, first=first))
             recorder.end_step(1)
         sizes[precision] = recorder.cost.bytes / recorder.cost.rows
