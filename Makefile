@@ -1,6 +1,6 @@
 # make demo   install, train GRPO and SimKO side by side, and say what became of pass@k
 # make test   install and run every check
-# make stress run every test with all its cases, the slow ones too (an hour)
+# make stress run every test with all its cases, the slow ones too
 # make bench  measure heads, steps, writing and reading against named baselines (half an hour)
 
 PYTHON ?= python3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import os
 import re
@@ -18,13 +17,13 @@ from typing import Any, NoReturn, TypeVar
 import duckdb
 import pyarrow as pa
 
-from ..store.errors import QueryFailed
+from ..store.errors import QueryFailed, nearest
 from ..store.reading.catalog import Catalog
 from ..store.reading.sampled_rows import reads_token_rows, sampled_runs
 from ..store.reading.views import VIEWS
-from .answers import table_lines, write_stream
-from .output import INTERRUPTED, printable
-from .tables import terminal_width
+from .terminal.answers import table_lines, write_stream
+from .terminal.output import INTERRUPTED, printable
+from .terminal.tables import terminal_width
 
 _BATCH = 100_000
 """Rows in memory at a time."""
@@ -213,8 +212,8 @@ def _explain(error: duckdb.Error) -> str:
     first = re.sub(r"\s+", " ", text.split("\n\n")[0].split("\nLINE")[0]).strip()
     unknown = re.search(r"Table with name (\w+) does not exist", text)
     if unknown:
-        near = difflib.get_close_matches(unknown[1], VIEWS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the views are {', '.join(VIEWS)}"
+        near = nearest(unknown[1], VIEWS)
+        hint = f"did you mean {near}?" if near else f"the views are {', '.join(VIEWS)}"
         return f"there is no view {unknown[1]}; {hint}"
     missing = re.search(r"Values were not provided for the following .*parameters: (\w+)", text)
     if missing:

@@ -18,8 +18,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
-from .parser import Parser
-from .run_addresses import default_runs, run_names
+from .terminal.parser import Parser
+from .terminal.run_addresses import default_runs, run_names
 
 SHELLS = ("bash", "zsh", "fish")
 _Completer = Callable[..., Iterable[str]]
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the script; returns the exit code."""
     from argcomplete.shell_integration import shellcode
 
-    from .next_commands import installed_command
+    from .terminal.next_commands import installed_command
 
     print(shellcode(["simko", "simko-train"], shell=options.shell, argcomplete_script=installed_command("simko")))
     return 0

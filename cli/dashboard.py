@@ -19,8 +19,8 @@ from pathlib import Path
 
 from ..store.errors import UsageError
 from ..store.extras import require
-from .parser import Parser
-from .run_addresses import add_runs_option, find_run, runs_of
+from .terminal.parser import Parser
+from .terminal.run_addresses import add_runs_option, find_run, runs_of
 
 _COPIED = ("app.py", ".streamlit/config.toml")
 

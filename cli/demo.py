@@ -14,8 +14,8 @@ import re
 from pathlib import Path
 
 from ..store.errors import RunExists, UsageError
-from .parser import Parser
-from .run_addresses import runs_of
+from .terminal.parser import Parser
+from .terminal.run_addresses import runs_of
 
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 _SMALL_K = 17
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     """
     from ..store.demo.large_run import CANDIDATES
     from ..store.layout.run import check_name, claim_folder
-    from .next_commands import next_commands
+    from .terminal.next_commands import next_commands
 
     limit = CANDIDATES if options.tokens else _SMALL_K
     if options.probe_k > limit:

@@ -12,12 +12,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .parser import Parser
-from .run_addresses import add_runs_option, find_run, runs_of
+from .terminal.parser import Parser
+from .terminal.run_addresses import add_runs_option, find_run, runs_of
 
 if TYPE_CHECKING:
     from ..store.analysis.run_comparison import Figure
-    from .tables import Cell, Table
+    from .terminal.tables import Cell, Table
 
 
 def parser() -> Parser:
@@ -37,8 +37,8 @@ def run(options: argparse.Namespace) -> int:
         SimkoError: there is no such run.
     """
     from ..store.analysis.run_comparison import differing, incomparable, pass_at_k_figures, step_figures
-    from .opened_runs import opened_run, rollout_steps
-    from .output import printable
+    from .terminal.opened_runs import opened_run, rollout_steps
+    from .terminal.output import printable
 
     runs = runs_of(options)
     (ours, first), (theirs, second) = (opened_run(find_run(name, runs)) for name in (options.first, options.second))
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _options(entries: Sequence[tuple[str, Any, Any]], names: Sequence[str]) -> Table:
-    from .tables import Column, Table
+    from .terminal.tables import Column, Table
 
     table = Table(Column("option"), *(Column(name, wraps=True) for name in names))
     for entry in entries:
@@ -75,7 +75,7 @@ def _options(entries: Sequence[tuple[str, Any, Any]], names: Sequence[str]) -> T
 
 
 def _figures(figures: Sequence[Figure], names: Sequence[str]) -> Table:
-    from .tables import Column, Table, number
+    from .terminal.tables import Column, Table, number
 
     table = Table(
         Column(""),

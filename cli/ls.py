@@ -12,8 +12,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .parser import Parser
-from .run_addresses import add_runs_option, find_run, runs_of
+from .terminal.parser import Parser
+from .terminal.run_addresses import add_runs_option, find_run, runs_of
 
 _SAME_EVERYWHERE = ("task", "model", "method")
 _IN_MEMORY = ("rollups", "evals", "costs")
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     same = {name: value for name, value in same.items() if isinstance(value, str) and len(rows) > 1}
     _print(rows, [name for name in reversed(_SAME_EVERYWHERE) if name not in same], everything=options.all)
     if same:
-        from .output import printable
+        from .terminal.output import printable
 
         print("\nall: " + ", ".join(f"{name} {printable(value)}" for name, value in same.items()))
     return 0
@@ -55,7 +55,7 @@ def _overview(folders: Sequence[Any]) -> list[dict[str, Any]]:
 
     from ..store.reading.catalog import Catalog
     from ..store.reading.named_queries import named_query
-    from .opened_runs import tell_problems
+    from .terminal.opened_runs import tell_problems
 
     catalog = Catalog(folders)
     try:
@@ -82,8 +82,8 @@ def _hold(connection: Any) -> None:
 
 
 def _print(rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, everything: bool) -> None:
-    from .opened_runs import minute
-    from .tables import Column, Table, number
+    from .terminal.opened_runs import minute
+    from .terminal.tables import Column, Table, number
 
     most = sorted({row["most"] for row in rows} - {None})
     best = f"pass@{most[0]}" if len(most) == 1 else "pass@K"

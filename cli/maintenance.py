@@ -11,9 +11,9 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from .output import printable
-from .parser import Parser
-from .run_addresses import add_runs_option, find_run, runs_of
+from .terminal.output import printable
+from .terminal.parser import Parser
+from .terminal.run_addresses import add_runs_option, find_run, runs_of
 
 if TYPE_CHECKING:
     from ..store.maintenance.doctor import Checkup

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ..store.errors import UsageError
-from .parser import Parser
-from .run_addresses import default_runs, find_run
+from .terminal.parser import Parser
+from .terminal.run_addresses import default_runs, find_run
 
 FORMATS = ("table", "csv", "json", "parquet", "arrow")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+|[a-z]+")
@@ -74,8 +74,8 @@ def run(options: argparse.Namespace) -> int:
         print(sql.rstrip())
         return 0
 
-    from .answers import BINARY, write
     from .asking import ask, watch
+    from .terminal.answers import BINARY, write
 
     if options.format in BINARY and output is None and sys.stdout.isatty():
         raise UsageError(f"{options.format} is not for a terminal; add --output FILE or pipe it on")

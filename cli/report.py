@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from ..store.errors import UsageError
 from ..store.extras import require
-from .parser import Parser
-from .run_addresses import add_runs_option, find_run, runs_of
+from .terminal.parser import Parser
+from .terminal.run_addresses import add_runs_option, find_run, runs_of
 
 if TYPE_CHECKING:
     from ..store.analysis.tables import Findings
@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from ..store.analysis.study_folder import is_study, open_study
 
     folder = find_run(options.folder, runs_of(options))
+    print(f"reading {folder}", flush=True)
     if is_study(folder):
         with open_study(folder) as study:
             report, result = study_report(study)
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _print_tables(result: Findings, *, everything: bool) -> None:
     """The verdicts and the results as tables."""
-    from .tables import Column, Table
+    from .terminal.tables import Column, Table
 
     for section in result.sections:
         if section.title in _PRINTED:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .parser import Parser
-from .run_addresses import add_runs_option, find_run, runs_of
+from .terminal.parser import Parser
+from .terminal.run_addresses import add_runs_option, find_run, runs_of
 
 
 def parser() -> Parser:
@@ -31,9 +31,9 @@ def run(options: argparse.Namespace) -> int:
     """
     from ..store.analysis.run_summary import cost_line, legend, start_and_end
     from ..store.reading.incomplete_steps import incomplete_steps
-    from .opened_runs import opened_run, rollout_steps
-    from .output import printable
-    from .run_summary import summary_table
+    from .terminal.opened_runs import opened_run, rollout_steps
+    from .terminal.output import printable
+    from .terminal.run_summary import summary_table
 
     catalog, run = opened_run(find_run(options.run, runs_of(options)))
     status, step = catalog.connection.execute("SELECT status, last_step FROM runs").fetchone() or ("empty", None)
@@ -59,8 +59,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _attempts(run: Any) -> Any:
     """The attempts of a run as a table."""
-    from .opened_runs import minute
-    from .tables import Column, Table
+    from .terminal.opened_runs import minute
+    from .terminal.tables import Column, Table
 
     names, numbers = ("attempt", "status", "begun", "ended"), ("from step", "ranks", "dropped")
     table = Table(*(Column(name, importance=1) for name in names), *(Column(name, numeric=True) for name in numbers))

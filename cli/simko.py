@@ -15,8 +15,9 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from .output import USER_ERROR, guarded, printable
-from .parser import Parser, nearest
+from ..store.errors import nearest
+from .terminal.output import USER_ERROR, guarded, printable
+from .terminal.parser import Parser
 
 
 @dataclass(frozen=True)

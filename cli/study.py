@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 
 from ..store.errors import UsageError
 from ..store.extras import require
-from .output import INTERRUPTED
-from .parser import Parser
+from .terminal.output import INTERRUPTED
+from .terminal.parser import Parser
+from .terminal.run_addresses import default_runs
 
 if TYPE_CHECKING:
     from ..trainers.study.plan import Plan
@@ -31,7 +32,12 @@ def parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="simko study", description="Run a study: methods x seeds x base policies.")
     parser.add_argument("study", nargs="?", help="a shipped study's name (--list) or a YAML file's path")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="the study's folder (default: runs/<study>)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="the study's folder (default: in the folder of runs)",
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="runs at a time, one thread each (default: CPU cores)")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the runs, start nothing")
     parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="only these of the study's seeds")
@@ -57,8 +63,8 @@ def run(options: argparse.Namespace) -> int:
     if options.study is None:
         raise UsageError("name a study, or see `simko study --list`")
     study = load(options.study)
-    output = options.output or Path("runs") / study.name
-    print(f"loading study {study.name}, folder {output} …", flush=True)
+    output = options.output or default_runs() / study.name
+    print(f"loading torch and TRL: study {study.name}, folder {output}", flush=True)
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' plans for their own next versions
 
     from ..trainers.study.execution import check_workers, execute
@@ -89,11 +95,11 @@ def run(options: argparse.Namespace) -> int:
 def _report(plan: Plan) -> None:
     """What two runs of one seed came to; a larger study has a report of its own."""
     from ..trainers.study.selection import choices
-    from .next_commands import installed_command, quoted
+    from .terminal.next_commands import installed_command, quoted
 
     runs = plan.compared(choices(plan)[0])
     if len(runs) == 2 and runs[0].seed == runs[1].seed:
-        from .side_by_side import print_side_by_side
+        from .terminal.side_by_side import print_side_by_side
 
         print_side_by_side(runs[0].folder, runs[1].folder, (runs[0].label, runs[1].label))
         return
@@ -105,7 +111,7 @@ def _print_plan(plan: Plan, *, everything: bool) -> None:
     from ..trainers.study.execution import missing_bases
     from ..trainers.study.folders import check_folder, checked_state
     from ..trainers.study.selection import choices
-    from .tables import Column, Table
+    from .terminal.tables import Column, Table
 
     check_folder(plan.output, plan.study.name)
     chosen, _ = choices(plan)

@@ -16,7 +16,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from ..store.extras import require
-from .output import INTERRUPTED, guarded
+from .terminal.output import INTERRUPTED, guarded
 
 if TYPE_CHECKING:
     from ..trainers.options.layers import Layers
@@ -44,12 +44,12 @@ def _run(arguments: list[str]) -> int:
 
         print(f"simko {installed_version()}")
         return 0
-    require("torch", "trl", "transformers", "accelerate", "datasets", "yaml", extra="train")
     if "-h" in arguments or "--help" in arguments:
         from ..trainers.options.help_text import short_help
 
         print(short_help(), end="")
         return 0
+    require("torch", "trl", "transformers", "accelerate", "datasets", "yaml", extra="train")
     if "--help-all" in arguments or "--help_all" in arguments:
         from ..trainers.options.parsing import full_help
 
@@ -61,10 +61,15 @@ def _run(arguments: list[str]) -> int:
     asked = read_layers(arguments)
     _announce(asked)
     try:
+        from ..trainers.engine.ending import leave_together
         from ..trainers.options.parsing import build
         from ..trainers.train import train
 
-        return _report(train(*build(asked)))
+        training = train(*build(asked))
+        code = _report(training)
+        if training.status == "finished":
+            leave_together()
+        return code
     except KeyboardInterrupt:  # before the first step: nothing has been logged
         print("simko-train: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -75,7 +80,9 @@ def _announce(asked: Layers) -> None:
     if int(os.environ.get("RANK", "0")) == 0:
         for note in asked.notes:
             print(f"note: {note}", file=sys.stderr)
-        print(f"loading {asked.method} on {asked.task}, run folder {asked.run_dir} …", flush=True)
+        print(
+            f"loading torch and TRL: task {asked.task}, method {asked.method}, run folder {asked.run_dir}", flush=True
+        )
 
 
 def _report(training: Training) -> int:
@@ -89,7 +96,7 @@ def _report(training: Training) -> int:
         print(f"simko-train: {training.reason}: stopped; what was logged is in {training.run_dir}", file=sys.stderr)
         print("try a lower --learning_rate or --max_grad_norm; --on_nan warn goes on in spite of it", file=sys.stderr)
     elif training.speaks and training.probed:
-        from .run_summary import print_summary
+        from .terminal.run_summary import print_summary
 
         print_summary(training.run_dir, window=training.rollout_steps)
     elif training.speaks:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class SimkoError(Exception):
     """Base of every user error: the message says what is wrong, where, and what to do next."""
@@ -53,3 +56,8 @@ class ExtraMissing(SimkoError, ImportError):
 
 class PlatformUnsupported(SimkoError, ImportError):
     """The operating system lacks what this needs."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word a person may have meant, for the end of a message; None where none is near."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)

@@ -26,7 +26,7 @@ from ..store.writing.row_sampling import LoggedRows
 from .engine.callbacks import PassAtKCallback
 from .engine.checkpoints import checkpoint_to_resume, has_every_step, newest_whole, set_aside_newer, step_of
 from .engine.dynamic_sampling import check_groups
-from .engine.interruption import interrupted_by_sigterm, lost_rank
+from .engine.ending import interrupted_by_sigterm, lost_rank
 from .engine.nan_guard import Diverged, NaNGuard, cannot_sample
 from .engine.progress import Progress, replace_progress
 from .engine.rewards import TaskReward
@@ -72,7 +72,7 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
     Raises:
         SimkoError: an option, the model, the data set or the run's folder is not usable; nothing has been trained.
     """
-    rows = _logged_rows(run, config)
+    rows = LoggedRows(run.probe_every, run.probe_response_fraction, run.probe_precision, config.seed)
     _agree_on_folder(config)
     run_dir = Path(str(config.output_dir))
     if config.process_index == 0:
@@ -178,15 +178,6 @@ def _rewind(trainer: RankedGRPOTrainer, progress: Progress, checkpoint: Path) ->
     if trainer.accelerator.is_main_process and (moved := set_aside_newer(checkpoint)):
         names = ", ".join(path.name for path in moved)
         progress.say(f"continuing from step {step_of(checkpoint)}; newer checkpoints now in {moved[0].parent}: {names}")
-
-
-def _logged_rows(run: RunArguments, config: SimkoConfig) -> LoggedRows:
-    """Which token rows are written.
-
-    Raises:
-        LoggedRowsInvalid: the options make no sense.
-    """
-    return LoggedRows(run.probe_every, run.probe_response_fraction, run.probe_precision, config.seed)
 
 
 def _attach_probe(

@@ -33,7 +33,7 @@ def deferred_batch(
     Args:
         stats: (B, T) detached statistics.
         metadata: `response_id`, and perhaps `verdict` and columns of `responses`: a list or tensor of B entries each.
-        inputs: `input_ids` and `attention_mask` of the forward, from which prompts are told.
+        inputs: `input_ids` and `attention_mask` of the forward, from which prompts are read.
         credit: what the loss does at the tokens, or None where it is not known.
         step: optimizer step whose loss scores the tokens.
         tau: quantile of the forking rule.

@@ -65,18 +65,18 @@ def side_by_side(
 def _sentence(passes: list[Figure], names: tuple[str, str]) -> str:
     one, many = passes[0], passes[-1]
     if many.low <= 0 <= many.high:
-        said = (
+        statement = (
             f"Neither run kept measurably more of {many.name} ({many.first:.3f} {names[0]}, {many.second:.3f} "
             f"{names[1]}, difference {_with_interval(many)}), and {one.name} differs by {_with_interval(one)}"
         )
     else:
         winner, loser = (1, 0) if many.low > 0 else (0, 1)
         values = (many.first, many.second)
-        said = (
+        statement = (
             f"{names[winner]} kept more of {many.name} than {names[loser]} ({values[winner]:.3f} against "
             f"{values[loser]:.3f}, difference {_with_interval(many)}), {_cost(one, winner)}"
         )
-    return f"{said}; these intervals are over problems: one seed cannot say what another seed would show."
+    return f"{statement}; these intervals are over problems: one seed cannot say what another seed would show."
 
 
 def _cost(one: Figure, winner: int) -> str:

@@ -23,7 +23,7 @@ from .arguments import RENAMED, own_options
 from .known_options import trl_options
 from .methods import METHODS, check_options
 from .recipe_files import read_recipe, recipe, tasks_with_recipes
-from .values import TRL_LIMITS, check_value, nearest
+from .values import TRL_LIMITS, check_value, hint, members
 
 _TRACKERS = {
     "azure_ml": "azureml", "clearml": "clearml", "codecarbon": "codecarbon", "comet_ml": "comet_ml",
@@ -94,10 +94,10 @@ def read_layers(arguments: list[str]) -> Layers:
         if config is not None:
             notes.append(f"{config} names no task: training {task}")
     if task not in tasks_with_recipes():
-        raise UsageError(f"unknown --task {task}{nearest(task, tasks_with_recipes())}")
+        raise UsageError(f"unknown --task {task}{hint(task, tasks_with_recipes())}")
     method = value_of("method") or "simko"
     if method not in METHODS:
-        raise UsageError(f"unknown --method {method}{nearest(method, METHODS)}")
+        raise UsageError(f"unknown --method {method}{hint(method, METHODS)}")
     check_options(method, given)  # a resumed run's own options hold the recipe's for other methods too
     _check_packages(value_of)
     run_name = f"{task}-{method}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
@@ -149,9 +149,8 @@ def check_names(names: list[str], where: str) -> None:
             continue
         if name in RENAMED:
             raise UsageError(f"option {name} {where} is now called {RENAMED[name]}")
-        near = nearest(name, known)
-        hint = near if "did you mean" in near else "; `simko-train --help-all` lists every option"
-        raise UsageError(f"unknown option {name} {where}{hint}")
+        listing = "`simko-train --help-all` lists every option"
+        raise UsageError(f"unknown option {name} {where}{hint(name, known, listing)}")
 
 
 def check_option(name: str, value: Any, where: str = "") -> None:
@@ -161,8 +160,7 @@ def check_option(name: str, value: Any, where: str = "") -> None:
         UsageError: saying what it must be.
     """
     own = own_options().get(name)
-    kind = own.type if own else trl_options().get(name, object)
-    check_value(name, value, kind, own.limits if own else TRL_LIMITS.get(name), where)
+    check_value(name, value, _type_of(name), own.limits if own else TRL_LIMITS.get(name), where)
 
 
 def saved_options(run_dir: Path) -> dict[str, Any]:
@@ -195,8 +193,7 @@ def _checked_recipe(config: str) -> dict[str, Any]:
     content = read_recipe(Path(config))
     check_names(list(content), f"in {config}")
     for name, value in content.items():
-        kind = own_options()[name].type if name in own_options() else trl_options().get(name, object)
-        if isinstance(value, (dict, list)) and not _takes(kind, type(value)):
+        if isinstance(value, (dict, list)) and not {object, type(value)} & members(_type_of(name)):
             raise UsageError(f"--{name} in {config} takes one value, not {json.dumps(value, default=str)[:60]}")
         if not isinstance(value, (dict, list, str, int, float, bool, type(None))):
             raise UsageError(f"--{name} in {config} cannot be {type(value).__name__} {str(value)[:40]!r}")
@@ -204,10 +201,10 @@ def _checked_recipe(config: str) -> dict[str, Any]:
     return content
 
 
-def _takes(kind: Any, container: type) -> bool:
-    """Whether an option's type has room for a dict or a list."""
-    members = getattr(kind, "__args__", (kind,))
-    return object in members or kind is object or container in members
+def _type_of(name: str) -> Any:
+    """The type of an option's value; object where it is not known."""
+    own = own_options().get(name)
+    return own.type if own else trl_options().get(name, object)
 
 
 def _flags(arguments: list[str]) -> Iterator[tuple[str, str | None]]:
@@ -228,7 +225,7 @@ def _check_packages(value_of: Any) -> None:
         if name in (None, "none", "all"):
             continue
         if name not in _TRACKERS:
-            raise UsageError(f"unknown --report_to {name}{nearest(name, ['none', 'all', *_TRACKERS])}")
+            raise UsageError(f"unknown --report_to {name}{hint(name, ['none', 'all', *_TRACKERS])}")
         if find_spec(_TRACKERS[name]) is None:
             raise UsageError(f"--report_to {name} needs the package {_TRACKERS[name]}: pip install {_TRACKERS[name]}")
     if str(value_of("use_vllm")).lower() in ("true", "1", "yes") and find_spec("vllm") is None:

@@ -6,14 +6,13 @@ anything heavy is imported.
 
 from __future__ import annotations
 
-import difflib
 import math
 import types
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin
 
-from ...store.errors import UsageError
+from ...store.errors import UsageError, nearest
 
 MOST = 2**31 - 1
 """The largest count that makes sense: steps are stored as 32-bit integers."""
@@ -52,7 +51,7 @@ class Limits:
         parts = [f"{words} {bound:.10g}" for words, bound in bounds.items() if bound is not None]
         return " and ".join(parts) or "a finite number"
 
-    def broken_by(self, value: float) -> str:
+    def requirement(self, value: float) -> str:
         """What the value must be, without the largest count that can be stored where that is not the point."""
         if self.maximum == MOST and not value > MOST:
             return str(replace(self, maximum=None))
@@ -103,10 +102,12 @@ TRL_LIMITS = {
 """Ranges of TRL's and transformers' options; their other numbers have to be finite."""
 
 
-def nearest(name: object, known: Collection[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or all of them."""
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; choose from {', '.join(known)}"
+def hint(name: object, known: Collection[str], otherwise: str | None = None) -> str:
+    """The end of a message about an unknown name: the nearest known one, else `otherwise`, else all of them."""
+    near = nearest(str(name), known)
+    if near is None:
+        return f"; {otherwise or 'choose from ' + ', '.join(known)}"
+    return f"; did you mean {near}?"
 
 
 def check_value(option: str, value: Any, kind: Any, limits: Limits | None, where: str = "") -> None:
@@ -129,7 +130,7 @@ def check_value(option: str, value: Any, kind: Any, limits: Limits | None, where
     choices = [choice for member in kinds if get_origin(member) is Literal for choice in get_args(member)]
     if choices:
         if value not in choices:
-            raise UsageError(f"{name}: there is no {value}{nearest(value, [str(choice) for choice in choices])}")
+            raise UsageError(f"{name}: there is no {value}{hint(value, [str(choice) for choice in choices])}")
         return
     numbers = {member for member in kinds if member in (int, float)}
     if not numbers or (str in kinds or dict in kinds or list in kinds):
@@ -141,14 +142,14 @@ def check_value(option: str, value: Any, kind: Any, limits: Limits | None, where
         raise UsageError(f"{name} must be a {'number' if float in numbers else 'whole number'}, not {value!r}")
     limits = limits or Limits()
     if not limits.allow(number):
-        raise UsageError(f"{name} must be {limits.broken_by(number)}, not {value}")
+        raise UsageError(f"{name} must be {limits.requirement(number)}, not {value}")
 
 
 _BOOLEANS = ("true", "false", "yes", "no", "1", "0", "t", "f", "y", "n")
 
 
 def members(kind: Any) -> set[Any]:
-    """The types a value may have."""
+    """The types a value may have: those of a union, else the one."""
     if get_origin(kind) in (Union, types.UnionType):
         return {member for part in get_args(kind) for member in members(part)}
     return {kind}

@@ -19,7 +19,7 @@ from ...store.errors import UsageError
 from ..options.layers import known_names
 from ..options.methods import check_group, check_options, objective_of
 from ..options.parsing import as_options, parse
-from ..options.values import nearest
+from ..options.values import hint
 from .bases import base_folder, check_bases
 from .reading import Grid, Options
 from .specification import SHARED, Entry, StudySpecification
@@ -158,10 +158,10 @@ class Plan:
         """Parse every command line there may be."""
         study = self.study
         if bad := _unknown(study.options, self._known):
-            raise UsageError(f"{study.source}: options: unknown option {bad}{nearest(bad, self._known)}")
+            raise UsageError(f"{study.source}: options: unknown option {bad}{hint(bad, self._known)}")
         for place, options in self._places():
             if bad := _unknown(options, self._known):
-                raise UsageError(f"{study.source}: {place}: unknown option {bad}{nearest(bad, self._known)}")
+                raise UsageError(f"{study.source}: {place}: unknown option {bad}{hint(bad, self._known)}")
         if nameless := [entry.label for entry in study.entries if not _slug(entry.label)]:
             raise UsageError(f"{study.source}: label {nameless[0]} needs a letter or a digit: folders are named so")
         labels: dict[str, str] = {}

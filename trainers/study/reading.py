@@ -7,7 +7,7 @@ from typing import Any
 from ...store.errors import UsageError
 from ...store.layout.schema import K_GRID
 from ..options.methods import METHODS
-from ..options.values import nearest
+from ..options.values import hint
 
 Options = dict[str, Any]
 Grid = dict[str, tuple[Any, ...]]
@@ -34,7 +34,7 @@ class Mapping:
         """Refuse every other key."""
         for key in self.content:
             if key not in keys:
-                raise UsageError(f"{self.where}: unknown key {key}{nearest(key, keys)}")
+                raise UsageError(f"{self.where}: unknown key {key}{hint(key, keys)}")
 
     def given(self, key: str) -> bool:
         """Whether the key is there."""
@@ -61,7 +61,7 @@ class Mapping:
         """The name of a training method."""
         name = self.text(key)
         if name not in METHODS:
-            raise UsageError(f"{self.where}: unknown method {name}{nearest(name, METHODS)}")
+            raise UsageError(f"{self.where}: unknown method {name}{hint(name, METHODS)}")
         return name
 
     def list(self, key: str) -> list[Any]:

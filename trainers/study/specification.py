@@ -19,7 +19,7 @@ import yaml
 
 from ...store.errors import UsageError
 from ..options.recipe_files import parse_yaml
-from ..options.values import nearest
+from ..options.values import hint
 from .reading import Grid, Mapping, Options
 
 SHARED = "shared"
@@ -113,14 +113,14 @@ def load(name: str) -> StudySpecification:
     """
     if not name.endswith((".yaml", ".yml")) and "/" not in name:
         if name not in shipped():
-            raise UsageError(f"there is no study {name}{nearest(name, shipped())}; a file of your own ends in .yaml")
+            raise UsageError(f"there is no study {name}{hint(name, shipped())}; a file of your own ends in .yaml")
         return read(f"{name}.yaml", (files(__package__) / "studies" / f"{name}.yaml").read_text())
     try:
         return read(name, Path(name).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        hint = "`simko study --list` names the shipped ones"
-        raise UsageError(f"cannot read the study {name}: {reason}; {hint}") from error
+        listing = "`simko study --list` names the shipped ones"
+        raise UsageError(f"cannot read the study {name}: {reason}; {listing}") from error
 
 
 def read(source: str, text: str) -> StudySpecification:
@@ -170,8 +170,8 @@ def _entry(item: Mapping, seeds: tuple[int, ...], earlier: list[Entry]) -> Entry
         raise UsageError(f"{item.where}: label {label} is taken; give another `label`")
     inherit = item.text("inherit") if item.given("inherit") else None
     if inherit is not None and inherit not in labels:
-        hint = nearest(inherit, labels) if labels else ""
-        raise UsageError(f"{item.where}: inherit: no entry above is labelled {inherit}{hint}")
+        near = hint(inherit, labels) if labels else ""
+        raise UsageError(f"{item.where}: inherit: no entry above is labelled {inherit}{near}")
     grid = item.grid("select")
     if grid and inherit is not None:
         raise UsageError(f"{item.where}: an entry that inherits takes what was selected there; leave out its `select`")

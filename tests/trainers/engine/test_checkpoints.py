@@ -22,7 +22,7 @@ from simko.trainers.engine.checkpoints import (
     set_aside_newer,
     split_resume,
 )
-from simko.trainers.engine.interruption import interrupted_by_sigterm
+from simko.trainers.engine.ending import interrupted_by_sigterm
 from simko.trainers.engine.trainer import RankedGRPOTrainer
 from simko.trainers.options.parsing import as_options, parse
 

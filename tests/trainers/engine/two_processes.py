@@ -1,6 +1,6 @@
-"""One rank of a two-process run: `python -m torch.distributed.run --nproc_per_node 2 two_processes.py KIND FOLDER`.
+"""One rank of two: `python -m torch.distributed.run --nproc_per_node 2 two_processes.py FOLDER`.
 
-KIND is `stock` (GRPOTrainer) or `ours` (the same with our engine and a probe). Rank 0 writes the logged history.
+Trains with stock GRPOTrainer, then the same with our engine and a probe; rank 0 writes both logged histories.
 """
 
 from __future__ import annotations
@@ -15,25 +15,39 @@ import tiny
 from simko.probes.probe import Probe
 from simko.store.layout.run import create_or_resume
 from simko.store.writing.recorder import Recorder
+from simko.trainers.engine.ending import leave_together
 from simko.trainers.engine.trainer import RankedGRPOTrainer
 from trl import GRPOTrainer
 
-kind, folder = sys.argv[1], Path(sys.argv[2])
-trainer_class = RankedGRPOTrainer if kind == "ours" else GRPOTrainer
-arguments = tiny.config(folder / "out", per_device_train_batch_size=8)
-trainer = trainer_class(tiny.llama(), tiny.even_share, arguments, tiny.prompts(), processing_class=tiny.tokenizer())
-rank, world_size = trainer.accelerator.process_index, trainer.accelerator.num_processes
-assert world_size == 2
-if kind == "ours":
+folder = Path(sys.argv[1])
+
+
+def a_trainer(trainer_class):
+    arguments = tiny.config(folder / "out", per_device_train_batch_size=8)
+    trainer = trainer_class(tiny.llama(), tiny.even_share, arguments, tiny.prompts(), processing_class=tiny.tokenizer())
+    assert trainer.accelerator.num_processes == 2
+    return trainer
+
+
+def train_both():
+    stock = a_trainer(GRPOTrainer)
+    stock.train()
+
+    ours = a_trainer(RankedGRPOTrainer)
+    rank = ours.accelerator.process_index
     if rank == 0:
         create_or_resume(folder / "run", {"run": "run", "method": "grpo"}, resume=False)
-    trainer.accelerator.wait_for_everyone()
-    recorder = Recorder(folder / "run", k=3, attempt=1, start_step=0, rank=rank, world_size=world_size)
-    with Probe.attach(trainer.model, folder / "run", k=3, recorder=recorder) as probe:
-        trainer.attach(probe)
-        trainer.train()
-else:
-    trainer.train()
-if rank == 0:
-    (folder / f"{kind}.json").write_text(json.dumps(tiny.history(trainer)))
-trainer.accelerator.end_training()
+    ours.accelerator.wait_for_everyone()
+    recorder = Recorder(folder / "run", k=3, attempt=1, start_step=0, rank=rank, world_size=2)
+    with Probe.attach(ours.model, folder / "run", k=3, recorder=recorder) as probe:
+        ours.attach(probe)
+        ours.train()
+    if rank == 0:
+        for name, trainer in {"stock": stock, "ours": ours}.items():
+            (folder / f"{name}.json").write_text(json.dumps(tiny.history(trainer)))
+
+
+train_both()
+leave_together()
+threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+assert not [name for name in threads if "gloo" in name], f"threads that may abort the process as it ends: {threads}"

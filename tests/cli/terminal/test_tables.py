@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rich.cells import cell_len
-from simko.cli.tables import Column, Table, number, significant
+from simko.cli.terminal.tables import Column, Table, number, significant
 from terminals import in_pipe, on_terminal
 
 

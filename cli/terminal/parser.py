@@ -6,12 +6,11 @@ No library is loaded here, so that a mistake is reported at once.
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from ..store.errors import UsageError
+from ...store.errors import UsageError, nearest
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,8 +53,3 @@ class Parser(argparse.ArgumentParser):
     def _hint(self, word: str, known: Iterable[str]) -> str:
         near = nearest(word, known)
         return f"did you mean {near}?" if near else f"see `{self.prog} --help`"
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word a person may have meant."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)

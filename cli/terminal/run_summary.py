@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..store import open as open_runs
-from ..store.analysis.run_summary import Change, cost_line, legend, start_and_end
-from ..store.reading.incomplete_steps import incomplete_steps
+from ...store import open as open_runs
+from ...store.analysis.run_summary import Change, cost_line, legend, start_and_end
+from ...store.reading.incomplete_steps import incomplete_steps
 from .next_commands import next_commands
 from .tables import Column, Table, number
 

@@ -87,7 +87,7 @@ def test_ctrl_c_ends_a_heavy_query_at_once(form, home):
 
 def test_a_guarded_command_ends_with_its_own_code(tmp_path):
     code = (
-        "from simko.cli.output import guarded\nfrom simko.store.errors import UsageError\n"
+        "from simko.cli.terminal.output import guarded\nfrom simko.store.errors import UsageError\n"
         "import sys\n"
         "def fail(): raise UsageError('no\\n  such \\x1b[2J thing')\n"
         "print(guarded('program', lambda: 7), guarded('program', fail), guarded('program', lambda: sys.exit(3)))"

@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..store.errors import SimkoError
+from ...store.errors import SimkoError
 
 USER_ERROR = 2
 """Exit code of a user error, and of output that cannot be written."""

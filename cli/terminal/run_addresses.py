@@ -15,8 +15,7 @@ import os
 import shlex
 from pathlib import Path
 
-from ..store.errors import RunNotFound
-from .parser import nearest
+from ...store.errors import RunNotFound, nearest
 
 RUN_FILE = "run.json"
 """As in `store/layout/run.py`, which loads more than a mistake or a Tab needs."""

@@ -1,8 +1,9 @@
-"""How training ends before its last step: Ctrl-C, a launcher's SIGTERM, another process that is gone."""
+"""How training ends: all processes together, or early by Ctrl-C, a launcher's SIGTERM, a process that is gone."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import re
 import signal
 from collections.abc import Iterator
@@ -44,3 +45,16 @@ def lost_rank(error: RuntimeError, run_dir: Path) -> RankLost | None:
         f"another process of the run is gone, training cannot go on ({reason}); what was logged is in {run_dir}, "
         f"and --resume {run_dir} continues from the last checkpoint"
     )
+
+
+def leave_together() -> None:
+    """Wait for every process, then take the process group down while the interpreter is whole.
+
+    For the end of a script, when nobody trains any more and no model wrapped for several processes is referred to.
+    Gloo's threads hold tensors: one that is still there while Python is being taken down ends a process that has
+    finished its work with SIGABRT.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+        gc.collect()  # a trainer and its callbacks refer to each other, and one of them to the group

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import duckdb
 
-from ..store.errors import RunNotFound
-from ..store.reading.catalog import Catalog
-from ..store.reading.loaded_runs import Run
+from ...store.errors import RunNotFound
+from ...store.reading.catalog import Catalog
+from ...store.reading.loaded_runs import Run
 from .output import printable
 
 _ROLLOUT_STEPS = """
@@ -39,13 +39,13 @@ def tell_problems(catalog: Catalog) -> None:
 
 
 def opened_run(folder: Path) -> tuple[Catalog, Run]:
-    """The one run of a folder.
+    """The run of a folder, alone.
 
     Raises:
-        RunNotFound: it is none, or holds several.
+        RunNotFound: it is none; the message names the runs it holds.
     """
     catalog = opened([folder])
-    if len(catalog.runs) != 1 or catalog.runs[0].path != folder:
+    if all(run.path != folder for run in catalog.runs):
         names = ", ".join(printable(run.name) for run in catalog.runs[:5])
         raise RunNotFound(f"{folder} is no run" + (f"; it holds runs: {names}" if names else "; `simko ls` lists runs"))
     return catalog, catalog.runs[0]

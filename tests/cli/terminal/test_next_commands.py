@@ -6,8 +6,8 @@ import shlex
 import subprocess
 
 import pytest
-from simko.cli.next_commands import next_commands, quoted
 from simko.cli.simko import COMMANDS, main
+from simko.cli.terminal.next_commands import next_commands, quoted
 
 
 def commands_of(output):

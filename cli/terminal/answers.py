@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ..store.errors import UsageError
+from ...store.errors import UsageError
 from .tables import Cell, Column, Table, significant, terminal_width
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from simko.cli.run_addresses import RUN_FILE, find_run
 from simko.cli.simko import main
+from simko.cli.terminal.run_addresses import RUN_FILE, find_run
 from simko.store.errors import RunNotFound
 from simko.store.layout import run as layout
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..store import open as open_runs
-from ..store.analysis.side_by_side import Row, SideBySide, side_by_side
+from ...store import open as open_runs
+from ...store.analysis.side_by_side import Row, SideBySide, side_by_side
 from .next_commands import next_commands
 from .opened_runs import rollout_steps
 from .output import encodable

@@ -1,0 +1,1 @@
+"""How the commands speak with a person: options, names of runs, tables, errors, and what to type next."""
