@@ -56,10 +56,14 @@ def _run(arguments: list[str]) -> int:
         print(full_help())
         return 0
 
+    from ..store.layout.run import check_free
     from ..trainers.options.layers import read_layers
 
     asked = read_layers(arguments)
-    _announce(asked)
+    if _speaks():
+        if not asked.resumes:
+            check_free(asked.run_dir)
+        _announce(asked)
     try:
         from ..trainers.engine.ending import leave_together
         from ..trainers.options.parsing import build
@@ -75,14 +79,16 @@ def _run(arguments: list[str]) -> int:
         return INTERRUPTED
 
 
+def _speaks() -> bool:
+    """Whether this is the first of the processes that a launcher has started, the one that makes the run's folder."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def _announce(asked: Layers) -> None:
     """Say within a second what is about to happen: loading torch, TRL and a model takes many."""
-    if int(os.environ.get("RANK", "0")) == 0:
-        for note in asked.notes:
-            print(f"note: {note}", file=sys.stderr)
-        print(
-            f"loading torch and TRL: task {asked.task}, method {asked.method}, run folder {asked.run_dir}", flush=True
-        )
+    for note in asked.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"loading torch and TRL: task {asked.task}, method {asked.method}, run folder {asked.run_dir}", flush=True)
 
 
 def _report(training: Training) -> int:

@@ -6,7 +6,7 @@ from simko.trainers.models.base_policy import COUNTDOWN_BASE
 from simko.trainers.tasks import task_for
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-PROMPTS, GROUP, STEPS = 16, 16, 30
+PROMPTS, GROUP, STEPS = 8, 16, 10
 
 torch.manual_seed(0)
 model = AutoModelForCausalLM.from_pretrained(COUNTDOWN_BASE)

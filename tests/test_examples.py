@@ -14,7 +14,7 @@ import simko.store
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = {path.stem: path for path in EXAMPLES.glob("*.py")}
 LOGGED = {
-    "plain_loop": ("runs/plain-loop", 30, {"right", "wrong"}),
+    "plain_loop": ("runs/plain-loop", 10, {"right", "wrong"}),
     "stock_trl": ("runs/stock-trl", 10, {"unjudged"}),
     "hf_trainer_sft": ("runs/sft", 20, {"unjudged"}),
     "peft_lora": ("runs/lora", 10, {"right", "wrong"}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
+import runpy
 import sys
 
 import pytest
@@ -62,7 +62,8 @@ def test_documented_names_are_where_they_were(module):
     assert all(hasattr(loaded, name) for name in PUBLIC[module])
 
 
-def test_the_documented_command_of_the_base_policies_is_there():
-    command = [sys.executable, "-m", "simko.trainers.base_policy.build", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0 and "--right_share" in done.stdout
+def test_the_documented_command_of_the_base_policies_is_there(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["build", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("simko.trainers.base_policy.build", run_name="__main__")
+    assert ended.value.code == 0 and "--right_share" in capsys.readouterr().out

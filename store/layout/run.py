@@ -81,10 +81,8 @@ def claim_folder(run_dir: Path, *, resume: bool) -> None:
         RunUnwritable: the folder cannot be made or written.
     """
     run_dir = Path(run_dir)
-    if (run_dir / RUN_FILE).exists() and not resume:
-        raise RunExists(
-            f"{run_dir} already holds a run; give another --run_name, or continue it with --resume {run_dir}"
-        )
+    if not resume:
+        check_free(run_dir)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         trial = run_dir / f".writable.{os.getpid()}.tmp"
@@ -92,6 +90,18 @@ def claim_folder(run_dir: Path, *, resume: bool) -> None:
         trial.unlink()
     except OSError as error:
         raise unwritable(run_dir, error) from error
+
+
+def check_free(run_dir: Path) -> None:
+    """See that a folder does not hold a run.
+
+    Raises:
+        RunExists: it does.
+    """
+    if (run_dir / RUN_FILE).exists():
+        raise RunExists(
+            f"{run_dir} already holds a run; give another --run_name, or continue it with --resume {run_dir}"
+        )
 
 
 def unwritable(run_dir: Path, error: OSError) -> RunUnwritable:

@@ -204,6 +204,7 @@ def wait_for(condition, process):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_told_and_an_interrupted_study_goes_on(tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text(LONG)
     process = subprocess.Popen(

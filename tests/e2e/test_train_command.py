@@ -68,7 +68,7 @@ def test_a_second_run_of_that_name_is_refused_and_the_first_untouched(trained):
     assert before == sorted(p.stat().st_mtime_ns for p in (folder / "runs" / "first").rglob("*.parquet"))
 
 
-def test_ctrl_c_leaves_a_readable_run_that_resumes(tmp_path):
+def test_ctrl_c_leaves_a_readable_run_and_says_how_to_go_on(tmp_path):
     arguments = ["--probe", "--run_name", "cut", *SHORT, "--max_steps", "4000", "--pass_at_k_steps", "0"]
     process = subprocess.Popen(
         [sys.executable, "-m", "simko.cli.train", *arguments],
@@ -93,18 +93,6 @@ def test_ctrl_c_leaves_a_readable_run_that_resumes(tmp_path):
     status, last = query(run, "SELECT status, last_step FROM runs")[0]
     assert status == "interrupted"
     assert last >= 4
-
-    checkpoint = max(int(p.name.split("-")[1]) for p in run.glob("checkpoint-*"))
-    done = command("train", "--resume", "runs/cut", "--max_steps", str(checkpoint + 4), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert query(run, "SELECT status, attempts, last_step FROM runs")[0][:2] == ("finished", 2)
-    rows = query(
-        run,
-        "SELECT step, count(DISTINCT attempt), max(attempt), sum(n_responses) FROM rollups GROUP BY step ORDER BY step",
-    )
-    assert [r[0] for r in rows] == list(range(1, checkpoint + 5))
-    assert all(r[1] == 1 and r[3] == 32 for r in rows)
-    assert [r[2] for r in rows] == [1] * checkpoint + [2] * 4
 
 
 @pytest.mark.parametrize(

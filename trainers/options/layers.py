@@ -42,6 +42,7 @@ class Layers:
         layers: options by name, the last one winning over those before it.
         task, method: what is trained, and by what.
         run_dir: the run's folder.
+        resumes: whether the run that is there goes on.
         notes: what the person did not say and might want to know, a line each.
     """
 
@@ -50,6 +51,7 @@ class Layers:
     task: str
     method: str
     run_dir: Path
+    resumes: bool
     notes: list[str]
 
 
@@ -103,7 +105,7 @@ def read_layers(arguments: list[str]) -> Layers:
     run_name = f"{task}-{method}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
     defaults = {**recipe(task), **METHODS[method].config, "task": task, "run_name": run_name, "report_to": "none"}
     layers.insert(0, defaults)
-    return Layers(arguments, layers, task, method, _run_dir(value_of), notes)
+    return Layers(arguments, layers, task, method, _run_dir(value_of), value_of("resume") is not None, notes)
 
 
 def take(arguments: list[str], name: str) -> str | None:
