@@ -274,6 +274,8 @@ class Mirror:
             part.path
             for part in (result.manifest.parts if result else [])
             if part.table == table and part.first_step <= last_step and part.last_step >= first_step
+            # Named by the next refresh
+            if result and not self._readers[result.path].altered(part)
         ]
         empty = empty_relation(table, self._k)
         return f"{empty} UNION ALL BY NAME {select_parts(table, run, parts)}" if parts else empty

@@ -8,19 +8,16 @@ line that is being written, or a file whose line is about to be, is no problem w
 from __future__ import annotations
 
 import os
-import re
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .manifest_file import ManifestFile, Part, damage, read_manifest_file
+from .manifest_file import ManifestFile, Part, altered, damage, read_manifest_file
 from .merges import MERGES_FILE, Merge, apply_merges, read_merges
+from .omissions import lost_writers, named_twice, strays
 from .run import MANIFEST_FOLDER
-from .schema import TABLES
 
-_PART_NAME = re.compile(r"part-(\d+)-\d+-\d+\.parquet")
-_NAMED_WITHIN_SECONDS = 60.0
-"""A merged file gets its line this soon, or the compactor was killed in between."""
 _Stamp = tuple[int, int, int]
 """Inode, size and time of change of a file."""
 _LOOK_AGAIN_SECONDS = 30.0
@@ -32,7 +29,7 @@ class Attempt:
     """One start of a run, all its ranks together.
 
     Attributes:
-        logged: whether it has written at least one roll-up; an attempt that logged nothing hides nothing.
+        logged: whether it has written a roll-up, as its manifest says; an attempt that logged nothing hides nothing.
         status: running | finished | interrupted | diverged | failed | stopped (no end line, and its process is gone).
         dropped: micro-batches that were scored but not logged.
         k: ranked candidates its token rows hold; None where its manifest does not say.
@@ -80,6 +77,7 @@ class ManifestReader:
         self._run_dir = Path(run_dir)
         self._files: dict[str, tuple[_Stamp, ManifestFile | list[str]]] = {}
         self._whole: dict[Path, tuple[int, float]] = {}
+        self._altered: dict[Part, str | None] = {}
         self._settled: tuple[object, float, Manifest] | None = None
 
     def read(self) -> Manifest:
@@ -98,6 +96,26 @@ class ManifestReader:
         self._settled = (stamps, time.monotonic(), manifest) if settled else None
         return manifest
 
+    def verify(self, tables: Collection[str]) -> Manifest:
+        """Read the files of some tables to their ends, each once in the reader's life, and leave out the altered ones.
+
+        Returns:
+            the manifest as `read` gives it from now on.
+        """
+        manifest = self.read()
+        new = [part for part in manifest.parts if part.table in tables and part not in self._altered]
+        problems = [self.altered(part) for part in new]
+        # What an altered merged file was made of is looked at as well
+        return self.verify(tables) if any(problems) else manifest
+
+    def altered(self, part: Part) -> str | None:
+        """As `manifest_file.altered`, read once; an altered file is left out from then on."""
+        if part not in self._altered:
+            self._altered[part] = altered(part)
+            if self._altered[part]:
+                self._settled = None
+        return self._altered[part]
+
     def _read(self, stamps: dict[str, _Stamp]) -> Manifest:
         manifest = Manifest()
         writers: dict[int, list[ManifestFile]] = {}
@@ -110,14 +128,16 @@ class ManifestReader:
             manifest.problems += file.problems
             if file.torn and not file.alive():
                 manifest.problems.append(f"{file.path}: the last line is torn and left out")
+            if gone := file.lines.gone():
+                manifest.problems.append(f"{file.path}: {gone} line{'s' * (gone > 1)} missing")
+        manifest.problems += [*named_twice(manifest.written), *lost_writers(self._run_dir, writers, stamps)]
         manifest.merges, problems = read_merges(self._run_dir)
-        counting, manifest.replaced, broken = apply_merges(manifest.written, manifest.merges)
+        counting, manifest.replaced, broken = apply_merges(manifest.written, manifest.merges, self._damage)
         manifest.problems += [*problems, *broken]
         manifest.parts = [part for part in counting if self._is_whole(part, manifest.problems)]
-        logged = {part.attempt for part in manifest.parts if part.table == "rollups"}
-        manifest.attempts = [_attempt(files, number in logged) for number, files in sorted(writers.items())]
+        manifest.attempts = [_attempt(files) for _, files in sorted(writers.items())]
         if not manifest.running:
-            manifest.problems += _strays(self._run_dir, manifest.named, newest=max(writers, default=0))
+            manifest.problems += strays(self._run_dir, manifest.named, newest=max(writers, default=0))
         return manifest
 
     def _stamps(self) -> dict[str, _Stamp]:
@@ -140,15 +160,20 @@ class ManifestReader:
         return [self._files[name][1] for name in stamps if name != MERGES_FILE]
 
     def _is_whole(self, part: Part, problems: list[str]) -> bool:
+        if problem := self._damage(part):
+            problems.append(problem)
+        return problem is None
+
+    def _damage(self, part: Part) -> str | None:
+        if problem := self._altered.get(part):
+            return problem
         size, looked = self._whole.get(part.path, (-1, 0.0))
         now = time.monotonic()
         if size == part.bytes and now - looked < _LOOK_AGAIN_SECONDS:
-            return True
-        if problem := damage(part):
-            problems.append(problem)
-            return False
-        self._whole[part.path] = part.bytes, now
-        return True
+            return None
+        if (problem := damage(part)) is None:
+            self._whole[part.path] = part.bytes, now
+        return problem
 
 
 def _stamp(entry: os.DirEntry[str]) -> _Stamp:
@@ -164,41 +189,7 @@ def read_manifest(run_dir: Path) -> Manifest:
     return ManifestReader(run_dir).read()
 
 
-def _strays(run_dir: Path, named: set[Path], newest: int) -> list[str]:
-    """A line for each table with Parquet files that no manifest names; those of an attempt just begun are not told."""
-    lines = []
-    for table in TABLES:
-        strays = [path.name for path in stray_parts(run_dir / table, named, newest)]
-        if strays:
-            more = f" and {len(strays) - 1} more" if len(strays) > 1 else ""
-            lines.append(f"{run_dir / table / strays[0]}{more}: named in no manifest and left out")
-    return lines
-
-
-def stray_parts(folder: Path, named: set[Path], newest: int) -> list[Path]:
-    """Parquet files of a table's folder that no manifest names.
-
-    Not those of attempts after the `newest`, nor merged ones made just now, which are named in a moment.
-    """
-    try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(".parquet"))
-    except OSError:
-        return []
-    unnamed = [folder / name for name in names if folder / name not in named]
-    old = [p for p in unnamed if not ((match := _PART_NAME.fullmatch(p.name)) and int(match[1]) > newest)]
-    return [p for p in old if not (p.name.startswith("merged-") and _age(p) < _NAMED_WITHIN_SECONDS)]
-
-
-def _age(path: Path) -> float:
-    """Seconds since a file was written; none where it is gone, endless where its time lies ahead."""
-    try:
-        age = time.time() - path.stat().st_mtime
-    except OSError:
-        return 0.0
-    return age if age >= 0 else float("inf")
-
-
-def _attempt(writers: list[ManifestFile], logged: bool) -> Attempt:
+def _attempt(writers: list[ManifestFile]) -> Attempt:
     """What the processes of one attempt say together."""
     first = min(writers, key=lambda writer: writer.rank)
     ends = [writer.end for writer in writers if writer.end is not None]
@@ -215,7 +206,8 @@ def _attempt(writers: list[ManifestFile], logged: bool) -> Attempt:
         first.started,
         ended,
         status,
-        logged,
+        # Not which files are still there: rows that a later attempt has replaced stay replaced.
+        any(part.table == "rollups" for writer in writers for part in writer.parts) or any(w.problems for w in writers),
         sum(writer.dropped for writer in writers),
         max((writer.k for writer in writers if writer.k is not None), default=None),
     )

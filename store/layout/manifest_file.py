@@ -1,19 +1,24 @@
 """One process's manifest, `manifest/<attempt>-<rank>.jsonl`: who writes, which files it has finished, how it ended.
 
-    {"kind": "attempt", "attempt", "rank", "world_size", "start_step", "k", "started", "pid", "host", "config"}   first
-    {"kind": "file", "table", "path", "steps": [first, last], "rows", "bytes", "write_ms"}   after each finished file
+    {"kind": "attempt", "attempt", "rank", "world_size", "start_step", "k", "started", "pid", "host", "config",
+     "earlier": {manifest: lines}}   first
+    {"kind": "file", "table", "path", "steps": [first, last], "rows", "bytes", "checksum", "write_ms"}
+                                     after each finished file
     {"kind": "cost", "dropped", "error"}   when batches were lost
     {"kind": "end", "status", "ended"}   last line: finished | interrupted | diverged | failed
 
+Every line has its number and a checksum (`checksums`); `earlier` counts the lines of the manifests that were there
+before, so that one cut short later is seen. Manifests written before there were checksums have neither.
+
 Invariant: a file named here was complete under its name before its line was written. Reading never raises on content;
-`ManifestFile.problems` says what is torn, missing or foreign.
+`ManifestFile.problems` says what is torn, altered, missing or foreign.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -21,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from .checksums import SealedLines, file_checksum
 from .regular_files import open_regular, read_at_most
 from .schema import TABLES, TableName
 
@@ -30,6 +36,7 @@ _ALIVE_SECONDS = 60
 
 LARGEST_MANIFEST = 1 << 28
 """Bytes of a manifest that are read: a million files are named in fewer."""
+_WHOSE = re.compile(r"(\w+)/(?:part|merged)-(\d+)-(\d+)-\d+\.parquet")
 _MOST = 2**50
 """More rows, bytes or lost batches than any file names."""
 
@@ -62,6 +69,8 @@ class Part:
     rows: int
     bytes: int
     write_ms: float
+    checksum: str | None
+    """CRC-32 of its bytes; None where it was written before there were checksums."""
 
 
 def part_of(run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any]) -> Part | None:
@@ -71,7 +80,8 @@ def part_of(run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any]) ->
         KeyError, TypeError, ValueError, IndexError: the entry is damaged.
     """
     table, relative = entry["table"], PurePosixPath(entry["path"])
-    if table not in TABLES or relative.is_absolute() or ".." in relative.parts:
+    whose = _WHOSE.fullmatch(str(relative))
+    if table not in TABLES or whose is None or (whose[1], int(whose[2]), int(whose[3])) != (table, attempt, rank):
         return None
     first, last = entry["steps"]
     return Part(
@@ -84,7 +94,14 @@ def part_of(run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any]) ->
         whole(entry["rows"], _MOST),
         whole(entry["bytes"], _MOST),
         float(entry.get("write_ms", 0.0)),
+        _checksum(entry.get("checksum")),
     )
+
+
+def _checksum(value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and re.fullmatch("[0-9a-f]{8}", value)):
+        raise ValueError(value)
+    return value
 
 
 def damage(part: Part) -> str | None:
@@ -104,6 +121,16 @@ def damage(part: Part) -> str | None:
     return f"{part.path}: torn ({size} bytes of {part.bytes}); its {part.rows} rows are left out"
 
 
+def altered(part: Part) -> str | None:
+    """Whether a file's bytes are not those that were written, in a line, or None. It is read to its end."""
+    try:
+        if part.checksum in (None, file_checksum(part.path)):
+            return None
+    except OSError:
+        return damage(part)
+    return f"{part.path}: altered since it was written (checksum); its {part.rows} rows are left out"
+
+
 @dataclass
 class ManifestFile:
     """What one process has written about itself.
@@ -112,7 +139,9 @@ class ManifestFile:
         parts: finished files, in order, not looked at yet.
         torn: whether it ends in half a line.
         problems: one line per damaged entry.
-        length, lines: bytes and lines read so far.
+        earlier: lines of the manifests that were there before it, by name.
+        length: bytes read so far.
+        lines: the lines read so far.
         last: the last line read; where it is gone, the run was written anew under its old name.
     """
 
@@ -125,13 +154,14 @@ class ManifestFile:
     pid: int
     host: str
     k: int | None
+    earlier: Mapping[str, int]
+    lines: SealedLines
     dropped: int = 0
     end: Mapping[str, Any] | None = None
     parts: list[Part] = field(default_factory=list)
     torn: bool = False
     problems: list[str] = field(default_factory=list)
     length: int = 0
-    lines: int = 0
     last: bytes = b""
 
     def alive(self) -> bool:
@@ -176,17 +206,16 @@ def read_manifest_file(
         if not lines:
             return []  # its first line is being written
         try:
-            result = _begun(path, json.loads(lines[0]))
+            sealed = SealedLines(path.name.encode())
+            result = _begun(path, sealed.take(lines[0]), sealed)
         except DAMAGED:
             return [f"{path}: the first line is not the attempt's; the files it names are left out"]
         result.last = lines.pop(0)
-        result.lines = 1
     for line in lines:
-        result.lines += 1
         try:
-            _take(run_dir, result, json.loads(line))
+            _take(run_dir, result, result.lines.take(line))
         except DAMAGED:
-            result.problems.append(f"{path}: line {result.lines} is damaged and left out")
+            result.problems.append(f"{path}: line {result.lines.number} is damaged and left out")
         result.last = line
     result.torn = bool(rest)
     result.length += read
@@ -217,7 +246,7 @@ def _take(run_dir: Path, result: ManifestFile, entry: Mapping[str, Any]) -> None
         result.end = {"status": str(entry["status"]), "ended": str(entry.get("ended"))}
 
 
-def _begun(path: Path, entry: Mapping[str, Any]) -> ManifestFile:
+def _begun(path: Path, entry: Mapping[str, Any], lines: SealedLines) -> ManifestFile:
     """From a manifest's first line.
 
     Raises:
@@ -236,4 +265,6 @@ def _begun(path: Path, entry: Mapping[str, Any]) -> ManifestFile:
         int(entry.get("pid", 0)),
         str(entry.get("host")),
         None if k is None else int(k),
+        {str(name): whole(count) for name, count in dict(entry.get("earlier", {})).items()},
+        lines,
     )

@@ -158,6 +158,16 @@ def find_runs(folder: Path) -> list[Path]:
     return [folder, *inside] if os.path.lexists(folder / RUN_FILE) else inside
 
 
+def nameless_runs(folder: Path) -> list[str]:
+    """A line for each folder that has a manifest and no `run.json`, so that nobody can say what its rows mean."""
+    folders = [folder, *(path.parent for path in folder.glob(f"*/{MANIFEST_FOLDER}"))]
+    return [
+        f"{path}: has a manifest and no {RUN_FILE}, so it is left out; its Parquet files can still be read directly"
+        for path in folders
+        if (path / MANIFEST_FOLDER).is_dir() and not os.path.lexists(path / RUN_FILE)
+    ]
+
+
 def next_attempt(run_dir: Path) -> int:
     """The number of the next attempt: one more than the newest manifest's."""
     firsts = [path.name.split("-")[0] for path in (Path(run_dir) / MANIFEST_FOLDER).glob("[0-9]*-[0-9]*.jsonl")]

@@ -3,7 +3,8 @@
     simko compact runs/first
 
 Files of one table, attempt and process are put one after the other into files of up to `FILE_ROWS` rows, in row groups
-of `ROW_GROUP`. No row is dropped and their order is kept, so every query gives the same answer. One line in
+of `ROW_GROUP`. A file that is not what was written is named and left as it is, with those it would be merged with. No
+row is dropped and their order is kept, so every query gives the same answer. One line in
 `manifest/merges.jsonl` makes the change (see `merges`). A kill before that line leaves the parts, a kill after it the
 merged file; an unfinished file has a temporary name that no reader opens. The parts stay for at least `GRACE_SECONDS`,
 for readers that looked before (`garbage`).
@@ -12,10 +13,8 @@ for readers that looked before (`garbage`).
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,11 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import RunBusy
+from ..layout.checksums import ChecksumWriter
 from ..layout.manifest import read_manifest
-from ..layout.manifest_file import Part
-from ..layout.merges import MERGES_FILE, read_merges
+from ..layout.manifest_file import Part, altered
 from ..layout.run import MANIFEST_FOLDER, now, read_run, unwritable
-from ..writing.parquet import ROW_GROUP, parquet_options
+from ..writing.parquet import ROW_GROUP, finished_file, parquet_options
+from .merge_list import MergeList
 
 FILE_ROWS = 4 * ROW_GROUP
 """Rows at which a merged file is large enough."""
@@ -58,9 +58,13 @@ def compact(run_dir: Path) -> Compaction:
     read_run(run_dir)
     done = Compaction()
     with locked(run_dir):
+        try:
+            merges = MergeList(run_dir)
+        except OSError as error:
+            raise unwritable(run_dir, error) from error
         for group in _groups(read_manifest(run_dir).parts):
             try:
-                size = _merge(run_dir, group)
+                size = _merge(run_dir, merges, group)
             except pa.ArrowException as error:
                 done.left.append(f"{group[0].path} … {group[-1].path.name}: {str(error).splitlines()[0]}; not merged")
                 continue
@@ -106,40 +110,37 @@ def _groups(parts: Sequence[Part]) -> Iterator[list[Part]]:
         by_writer.setdefault((part.table, part.attempt, part.rank), []).append(part)
     for written in by_writer.values():
         group: list[Part] = []
+        rows = 0
         for part in written:
-            if group and sum(p.rows for p in group) + part.rows > FILE_ROWS:
+            if group and rows + part.rows > FILE_ROWS:
                 if len(group) > 1:
                     yield group
-                group = []
+                group, rows = [], 0
             group.append(part)
+            rows += part.rows
         if len(group) > 1:
             yield group
 
 
-def _merge(run_dir: Path, parts: Sequence[Part]) -> int:
+def _merge(run_dir: Path, merges: MergeList, parts: Sequence[Part]) -> int:
     """Write one merged file and its line; returns its bytes.
 
     Raises:
         OSError: it could not be written; nothing has changed.
-        pa.ArrowException: a part cannot be read, or they do not fit together; nothing has changed.
+        pa.ArrowException: a part is not what was written or cannot be read, or they do not fit together; nothing has
+            changed.
     """
     first = parts[0]
     folder = run_dir / first.table
-    serial = len(read_merges(run_dir)[0]) + 1
-    name = f"merged-{first.attempt:03d}-{first.rank:03d}-{serial:06d}.parquet"
-    temporary = folder / f".{name}.tmp"
-    try:
-        rows = _write(temporary, parts)
-        if rows != sum(part.rows for part in parts):
-            raise pa.ArrowInvalid(f"{rows} rows where the manifest says {sum(part.rows for part in parts)}")
-        size = temporary.stat().st_size
-        _sync(temporary)
-        os.replace(temporary, folder / name)
-        _sync(folder)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    name = f"merged-{first.attempt:03d}-{first.rank:03d}-{merges.lines + 1:06d}.parquet"
+    expected = sum(part.rows for part in parts)
+    with finished_file(folder / name) as file:
+        for part in parts:  # once it is merged, nobody can tell any more
+            if problem := altered(part):
+                raise pa.ArrowInvalid(problem.rpartition(";")[0])
+        rows = _write(file, parts)
+        if rows != expected:
+            raise pa.ArrowInvalid(f"{rows} rows where the manifest says {expected}")
     line = {
         "kind": "merge",
         "table": first.table,
@@ -148,20 +149,21 @@ def _merge(run_dir: Path, parts: Sequence[Part]) -> int:
         "rank": first.rank,
         "steps": [min(part.first_step for part in parts), max(part.last_step for part in parts)],
         "rows": rows,
-        "bytes": size,
+        "bytes": file.tell(),
+        "checksum": file.checksum,
         "replaces": [str(part.path.relative_to(run_dir)) for part in parts],
         "merged": now(),
     }
     try:
-        _append(run_dir / MANIFEST_FOLDER / MERGES_FILE, line)
+        merges.append(line)
     except OSError:
         with contextlib.suppress(OSError):
             (folder / name).unlink()  # nobody has been told of it
         raise
-    return size
+    return file.tell()
 
 
-def _write(path: Path, parts: Sequence[Part]) -> int:
+def _write(file: ChecksumWriter, parts: Sequence[Part]) -> int:
     """The rows of parts in one file, a row group in memory at a time; returns how many."""
     rows = 0
     with contextlib.ExitStack() as stack:
@@ -171,7 +173,7 @@ def _write(path: Path, parts: Sequence[Part]) -> int:
             if writer is None:
                 schema = batch.schema
                 options = parquet_options(parts[0].table, schema)
-                writer = stack.enter_context(pq.ParquetWriter(path, schema, **options))
+                writer = stack.enter_context(pq.ParquetWriter(file, schema, **options))
             waiting.append(batch)
             rows += batch.num_rows
             if sum(each.num_rows for each in waiting) >= ROW_GROUP:
@@ -194,34 +196,3 @@ def _batches(parts: Sequence[Part]) -> Iterator[pa.RecordBatch]:
                 yield from file.iter_batches(_BATCH, use_threads=False)
         except OSError as error:
             raise pa.ArrowInvalid(f"{part.path.name}: {error}") from error
-
-
-def _append(path: Path, entry: Mapping[str, object]) -> None:
-    """Add a line, whole or not at all; half a line that a kill has left is taken away first.
-
-    Raises:
-        OSError: it could not be written.
-    """
-    line = (json.dumps(entry, ensure_ascii=False) + "\n").encode()
-    with path.open("ab", buffering=0) as file:
-        size = file.tell()
-        with path.open("rb") as written:
-            whole = written.read().rfind(b"\n") + 1
-        if whole != size:
-            file.truncate(whole)
-            size = whole
-        try:
-            if file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(size)
-            raise
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..layout.manifest import read_manifest, stray_parts
+from ..layout.manifest import read_manifest
+from ..layout.omissions import stray_parts
 from ..layout.run import MANIFEST_FOLDER, read_run
 from ..layout.schema import TABLES
 from .compaction import locked

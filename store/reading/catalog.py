@@ -20,6 +20,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from ..layout.manifest_file import altered
 from ..layout.run import VOCABULARY_FILE
 from ..layout.schema import TABLES, TableName
 from ..writing.parquet import read_through
@@ -91,7 +92,11 @@ class Catalog:
         as an error of the query. This takes as long as reading all there is.
         """
         for run in self.runs:
-            parts = {part.path: part.rows for part in run.manifest.parts}
+            for part in run.manifest.parts:
+                if (problem := altered(part)) and part.path.is_file():
+                    self._damaged.add(part.path)
+                    self.problems.append(problem)
+            parts = {part.path: part.rows for part in run.manifest.parts if part.path not in self._damaged}
             for path, rows in {**parts, run.path / VOCABULARY_FILE: None}.items():
                 if path.is_file() and (problem := self._damage(path, rows)):
                     self._damaged.add(path)

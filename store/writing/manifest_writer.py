@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunBusy
+from ..layout.checksums import sealed
 from ..layout.run import MANIFEST_FOLDER, now, unwritable
 from ..posix import fcntl
 
@@ -37,6 +37,8 @@ class ManifestWriter:
     def __init__(self, run_dir: Path, attempt: int, rank: int, about: Mapping[str, Any]) -> None:
         folder = run_dir / MANIFEST_FOLDER
         path = folder / f"{attempt:03d}-{rank:03d}.jsonl"
+        self._key = path.name.encode()
+        self._written = 0
         with contextlib.ExitStack() as undo:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +48,8 @@ class ManifestWriter:
                 self._file = path.open("xb", buffering=0)
                 undo.callback(self._file.close)
                 process = {"started": now(), "pid": os.getpid(), "host": socket.gethostname()}
-                self.lines([{"kind": "attempt", "attempt": attempt, "rank": rank, **about, **process}])
+                first = {"kind": "attempt", "attempt": attempt, "rank": rank, **about, **process}
+                self.lines([{**first, "earlier": _earlier(folder, attempt)}])
             except FileExistsError as error:
                 raise RunBusy(f"{path} is there already: attempt {attempt} has been started before") from error
             except OSError as error:
@@ -59,8 +62,8 @@ class ManifestWriter:
         Raises:
             OSError: they could not be written; nothing of them is left.
         """
-        text = "".join(json.dumps(entry, ensure_ascii=False, default=str) + "\n" for entry in entries)
-        line = text.encode("utf-8", "replace")
+        first = self._written + 1
+        line = b"".join(sealed(entry, number, self._key) for number, entry in enumerate(entries, first))
         size = self._file.tell()
         try:
             if self._file.write(line) != len(line):
@@ -70,11 +73,18 @@ class ManifestWriter:
             self._file.seek(size)
             self._file.truncate()
             raise
+        self._written += len(entries)
 
     def close(self) -> None:
         """Let go of the file and the lock."""
         self._file.close()
         os.close(self._lock)
+
+
+def _earlier(folder: Path, attempt: int) -> dict[str, int]:
+    """Whole lines of the manifests of earlier attempts, and of the list of merges, by name."""
+    paths = [path for path in folder.glob("*.jsonl") if not path.name.startswith(f"{attempt:03d}-")]
+    return {path.name: path.read_bytes().count(b"\n") for path in sorted(paths)}
 
 
 def _lock(descriptor: int, run_dir: Path) -> None:

@@ -1,12 +1,14 @@
 """One way to write Parquet: zstd-3, large row groups, dictionaries for what repeats, statistics split by bytes.
 
-A file gets a temporary name that does not end in `.parquet`, so that no glob meets it, and is renamed when whole.
+A file gets a temporary name that does not end in `.parquet`, so that no glob meets it, and is renamed when it is whole
+and synced to disk: after a power cut a file that a manifest names is there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..layout.checksums import ChecksumWriter
 from ..layout.schema import TableName, arrow_schema, dictionary_columns, split_columns
 from .batch import TokenBatch
 from .row_sampling import LoggedRows
@@ -22,22 +25,45 @@ ROW_GROUP = 1 << 18
 """Rows of a row group."""
 
 
-def write_part(path: Path, table: TableName, data: pa.Table) -> int:
-    """Write a finished file; returns its size in bytes.
+def write_part(path: Path, table: TableName, data: pa.Table) -> tuple[int, str]:
+    """Write a finished file, which a power cut finds whole; returns its size in bytes and its checksum.
 
     Raises:
         OSError: the file could not be written; nothing is left behind.
     """
+    path.parent.mkdir(exist_ok=True)
+    with finished_file(path) as file:
+        pq.write_table(data, file, row_group_size=ROW_GROUP, **parquet_options(table, data.schema))
+    return file.tell(), file.checksum
+
+
+@contextlib.contextmanager
+def finished_file(path: Path) -> Iterator[ChecksumWriter]:
+    """A file to write that gets its name when it is whole and on the disk.
+
+    Raises:
+        OSError: it could not be written; nothing is left behind.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(exist_ok=True)
-        pq.write_table(data, temporary, row_group_size=ROW_GROUP, **parquet_options(table, data.schema))
-        size = temporary.stat().st_size
+        with temporary.open("wb") as file:
+            yield ChecksumWriter(file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
-    return size
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def parquet_options(table: TableName, schema: pa.Schema) -> dict[str, Any]:

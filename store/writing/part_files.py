@@ -53,7 +53,7 @@ class PartFiles:
         began = time.perf_counter()
         self._part += 1
         relative = f"{table}/part-{self._attempt:03d}-{self._rank:03d}-{self._part:06d}.parquet"
-        size = write_part(self._run_dir / relative, table, data)
+        size, checksum = write_part(self._run_dir / relative, table, data)
         took = 1e3 * (time.perf_counter() - began)
         steps = data.column("step").to_numpy()
         self._cost.rows += data.num_rows
@@ -67,5 +67,6 @@ class PartFiles:
             "steps": [int(steps.min()), int(steps.max())],
             "rows": data.num_rows,
             "bytes": size,
+            "checksum": checksum,
             "write_ms": round(took, 3),
         }

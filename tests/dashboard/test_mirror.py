@@ -5,11 +5,13 @@ import shutil
 import threading
 from pathlib import Path
 
+import manifests
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from simko.dashboard.mirror import LEFT_ON_DISK, Mirror
 from simko.store.demo.small_run import demonstration_steps, write_demonstration_run
+from simko.store.layout.checksums import file_checksum
 from simko.store.layout.manifest import read_manifest
 from simko.store.reading.catalog import Catalog
 from simko.store.reading.views import VIEWS
@@ -205,11 +207,8 @@ def test_a_damaged_part_costs_itself_alone(tmp_path, damage):
     else:
         pq.write_table(pa.table({"step": ["not a number"], "n_tokens": ["nor this"]}), path)
         manifest = next((tmp_path / "hurt" / "manifest").glob("*.jsonl"))
-        lines = [json.loads(line) for line in manifest.read_text().splitlines()]
-        for line in lines:
-            if line.get("path") == f"rollups/{path.name}":
-                line["bytes"] = path.stat().st_size
-        manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        there = {"bytes": path.stat().st_size, "checksum": file_checksum(path)}
+        manifests.rewrite(manifest, lambda line: line | (there if line.get("path") == f"rollups/{path.name}" else {}))
     mirror = Mirror(tmp_path)
     for _ in range(2):
         mirror.refresh()

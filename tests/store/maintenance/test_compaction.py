@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 
+import manifests
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -155,8 +155,7 @@ def test_what_was_merged_stays_for_its_grace_then_goes(run, before):
 def test_a_clock_set_back_removes_nothing(run):
     compact(run)
     merges = run / "manifest" / "merges.jsonl"
-    lines = [json.loads(line) | {"merged": "2999-01-01T00:00:00+00:00"} for line in merges.read_text().splitlines()]
-    merges.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    manifests.rewrite(merges, lambda entry: entry | {"merged": "2999-01-01T00:00:00+00:00"})
     assert garbage(run, grace=1) == []
 
 
@@ -166,8 +165,13 @@ def test_a_fault_at_any_moment_leaves_the_run_as_it_was(run, before, moment, mon
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        place = {"write": "_write", "replace": "os.replace", "sync": "_sync", "append": "_append"}[moment]
-        patch.setattr(f"simko.store.maintenance.compaction.{place}", fail)
+        place = {
+            "write": "maintenance.compaction._write",
+            "replace": "writing.parquet.os.replace",
+            "sync": "writing.parquet._sync",
+            "append": "maintenance.merge_list.MergeList.append",
+        }[moment]
+        patch.setattr(f"simko.store.{place}", fail)
         with pytest.raises(RunUnwritable, match="No space left"):
             compact(run)
     strays = {path for path in run.rglob("*") if path.is_file() and ("merged" in path.name)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import manifests
 import numpy as np
 import pytest
 import simko.store
@@ -57,14 +58,17 @@ def test_a_damaged_part_is_named_and_the_rest_served(runs, damage):
     assert steps(catalog, "good") == [1, 2, 3]
 
 
+@pytest.mark.parametrize("checksums", [True, False])
 @pytest.mark.parametrize("table", ["tokens", "rollups"])
-def test_a_part_with_a_garbled_footer_is_named_and_the_rest_served(runs, table):
+def test_a_part_with_a_garbled_footer_is_named_and_the_rest_served(runs, table, checksums):
+    if not checksums:
+        manifests.as_before_checksums(runs / "bad")
     path = part_of(runs / "bad", table, 2)
     content = path.read_bytes()
     path.write_bytes(content[:-300] + b"\xff" * 288 + content[-12:])  # its size and last bytes are as they should be
     catalog = Catalog(runs)
     assert len(catalog.problems) == 1
-    assert catalog.problems[0].startswith(f"{path}: cannot be read")
+    assert catalog.problems[0].startswith(f"{path}: {'altered' if checksums else 'cannot be read'}")
     query = f"SELECT DISTINCT step FROM {table} WHERE run = ? ORDER BY step"
     assert catalog.connection.execute(query, ["bad"]).fetchall() == [(1,), (3,)]
     assert catalog.connection.execute(query, ["good"]).fetchall() == [(1,), (2,), (3,)]
@@ -107,11 +111,13 @@ def test_files_that_no_manifest_names_are_not_read(runs):
 def test_damaged_and_torn_manifest_lines_are_named(runs):
     path = next((runs / "bad" / "manifest").glob("*.jsonl"))
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines[:3], "{not json}\n", *lines[3:-1]]) + '{"kind": "file", "tab')
-    header = json.loads(lines[0])
+    torn = '{"kind": "file", "tab'
+    path.write_text("".join([*lines[:3], "{not json}\n", *lines[3:-1]]) + torn)
     catalog = Catalog(runs)  # this very process wrote the run and lives: the last line may be a write under way
     assert catalog.problems == [f"{path}: line 4 is damaged and left out"]
-    path.write_text(path.read_text().replace(f'"pid": {header["pid"]}', '"pid": 99999999'))
+    first, *others = [json.loads(line) for line in lines[:-1]]
+    manifests.write(path, [first | {"pid": 99999999}, *others])
+    path.write_text(path.read_text() + torn)
     assert Catalog(runs).problems[-1] == f"{path}: the last line is torn and left out"
     assert steps(catalog) == [1, 2, 3]
 
@@ -126,7 +132,7 @@ def test_a_manifest_cannot_point_outside_its_run(runs):
         "rows": 1,
         "bytes": 9,
     }
-    path.write_text(path.read_text() + json.dumps(outside) + "\n")
+    manifests.write(path, [*manifests.entries(path), outside])
     assert "left out" in Catalog(runs).problems[0]
 
 
@@ -206,6 +212,6 @@ KEYS = ("kind", "attempt", "rank", "table", "path", "steps", "rows", "bytes", "d
 def test_names_that_no_file_can_have_are_told(runs, name):
     manifest = runs / "bad" / "manifest" / "001-000.jsonl"
     entry = {"kind": "file", "table": "tokens", "path": name, "steps": [1, 1], "rows": 1, "bytes": 1}
-    manifest.write_text(manifest.read_text() + json.dumps(entry) + "\n")
+    manifests.write(manifest, [*manifests.entries(manifest), entry])
     problems = Catalog(runs).problems
     assert len(problems) == 1 and "left out" in problems[0]

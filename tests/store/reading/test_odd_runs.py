@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 
+import manifests
 import pytest
 import simko.store
 from simko.cli.simko import main
@@ -149,8 +150,8 @@ def test_odd_entries_of_a_manifest(entry, named, good, tmp_path):
     shutil.copytree(good, tmp_path / "good")
     shutil.copytree(good, tmp_path / "odd")
     manifest = next((tmp_path / "odd" / "manifest").glob("[0-9]*.jsonl"))
-    first, *others = manifest.read_text().splitlines(keepends=True)
-    manifest.write_text(json.dumps(json.loads(first) | entry) + "\n" + "".join(others))
+    first, *others = manifests.entries(manifest)
+    manifests.write(manifest, [first | entry, *others])
     catalog = Catalog(tmp_path)
     assert catalog.connection.execute("SELECT run FROM runs ORDER BY run").fetchall() == [("good",), ("odd",)]
     assert any(str(manifest) in problem for problem in catalog.problems) == named

@@ -1,0 +1,87 @@
+"""What is missing from the manifests of a run: attempts and processes without one, lines, files that none names.
+
+Everything here is a line of text for `Manifest.problems`, or the files themselves for `simko gc`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from .manifest_file import ManifestFile, Part
+from .run import MANIFEST_FOLDER
+from .schema import TABLES
+
+_PART_NAME = re.compile(r"part-(\d+)-\d+-\d+\.parquet")
+_NAMED_WITHIN_SECONDS = 60.0
+"""A merged file gets its line this soon, or the compactor was killed in between."""
+
+
+def named_twice(parts: Sequence[Part]) -> list[str]:
+    """A line for each file that more than one line names; it counts once."""
+    return [f"{path}: named {n} times, counted once" for path, n in Counter(p.path for p in parts).items() if n > 1]
+
+
+def lost_writers(run_dir: Path, writers: Mapping[int, Sequence[ManifestFile]], names: Collection[str]) -> list[str]:
+    """A line for each attempt or process that has written and whose manifest is gone or shorter than it was."""
+    folder = run_dir / MANIFEST_FOLDER
+    vouched = {name for files in writers.values() for file in files for name in file.earlier}
+    lines = [
+        f"{folder}: attempt {number} has left no manifest; its files are left out"
+        for number in range(1, max(writers, default=0))
+        if not any(name.startswith(f"{number:03d}-") for name in [*names, *vouched])
+    ]
+    known = {file.path.name: file for files in writers.values() for file in files}
+    for number, files in writers.items():
+        missing = sorted(set(range(files[0].world_size)) - {file.rank for file in files})
+        missing = [rank for rank in missing if f"{number:03d}-{rank:03d}.jsonl" not in names]
+        if missing and not any(file.alive() for file in files):
+            some = ", ".join(map(str, missing[:5])) + " …" * (len(missing) > 5)
+            lines.append(
+                f"{folder}: attempt {number} had {files[0].world_size} processes, none of rank {some} is there"
+            )
+        for name, count in files[0].earlier.items():
+            if name in known and known[name].lines.number < count:
+                short = count - known[name].lines.number
+                lines.append(f"{folder / name}: cut short, {short} of its {count} lines missing")
+            elif name not in names:
+                lines.append(f"{folder / name}: gone, with {count} lines; the files it named are left out")
+    return lines
+
+
+def strays(run_dir: Path, named: set[Path], newest: int) -> list[str]:
+    """A line for each table with Parquet files that no manifest names; those of an attempt just begun are not told."""
+    lines = []
+    for table in TABLES:
+        unnamed = [path.name for path in stray_parts(run_dir / table, named, newest)]
+        if unnamed:
+            more = f" and {len(unnamed) - 1} more" if len(unnamed) > 1 else ""
+            lines.append(f"{run_dir / table / unnamed[0]}{more}: named in no manifest and left out")
+    return lines
+
+
+def stray_parts(folder: Path, named: set[Path], newest: int) -> list[Path]:
+    """Parquet files of a table's folder that no manifest names.
+
+    Not those of attempts after the `newest`, nor merged ones made just now, which are named in a moment.
+    """
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".parquet"))
+    except OSError:
+        return []
+    unnamed = [folder / name for name in names if folder / name not in named]
+    old = [p for p in unnamed if not ((match := _PART_NAME.fullmatch(p.name)) and int(match[1]) > newest)]
+    return [p for p in old if not (p.name.startswith("merged-") and _age(p) < _NAMED_WITHIN_SECONDS)]
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written; none where it is gone, endless where its time lies ahead."""
+    try:
+        age = time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
+    return age if age >= 0 else float("inf")
