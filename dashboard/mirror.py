@@ -29,7 +29,6 @@ import pyarrow.parquet as pq
 from ..store.errors import RunNotFound
 from ..store.layout.manifest import Manifest, ManifestReader
 from ..store.layout.manifest_file import Part
-from ..store.layout.run import VOCABULARY_FILE
 from ..store.layout.schema import TABLES, TableName, arrow_schema
 from ..store.reading.loaded_runs import VOCABULARY, Run, largest_k, load_runs, small_tables
 from ..store.reading.views import define_views, empty_relation, select_parts
@@ -158,10 +157,9 @@ class Mirror:
             self._con.unregister("arrow_table")
 
     def _ingest_vocabulary(self, run: Run) -> None:
-        path = run.path / VOCABULARY_FILE
-        if run.name not in self._with_texts and path.is_file():
+        if run.name not in self._with_texts and run.vocabulary:
             try:
-                rows = _read_part(path, pa.schema([field for field in VOCABULARY if field.name != "run"]))
+                rows = _read_part(run.vocabulary, pa.schema([field for field in VOCABULARY if field.name != "run"]))
             except (OSError, pa.ArrowException):
                 return
             self._insert("vocabulary", rows.add_column(0, "run", pa.repeat(run.name, rows.num_rows)))

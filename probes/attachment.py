@@ -36,6 +36,7 @@ def attach_to(
     info: Mapping[str, Any],
     recorder: Any,
     resume: bool,
+    change_meaning: bool,
     start_step: int,
     rows: LoggedRows,
     verify: bool,
@@ -65,6 +66,7 @@ def attach_to(
             info=info,
             recorder=recorder,
             resume=resume,
+            change_meaning=change_meaning,
             start_step=start_step,
             rows=rows,
         )

@@ -87,6 +87,7 @@ class Probe:
         info: Mapping[str, Any] | None = None,
         recorder: Any = None,
         resume: bool = False,
+        change_meaning: bool = False,
         start_step: int = 0,
         rows: LoggedRows | None = None,
         verify: bool = True,
@@ -103,6 +104,7 @@ class Probe:
             info: entries of `run.json` to set: method, hyperparameters, model, task, dataset, config, …
             recorder: a recorder already open on the run folder; the folder's `run.json` is then the caller's.
             resume: continue a run that is there already, as a new attempt.
+            change_meaning: let it go on with another K, temperature, forking rule, smoothing or choice of rows.
             start_step: optimizer steps done before; the first one logged is `start_step + 1`.
             rows: which token rows are written, and how exactly; None: all. Roll-ups always count every token.
             verify: run a few tokens to see that the logged statistics will be the model's own.
@@ -111,6 +113,7 @@ class Probe:
             TooManyCandidates: K is not in 1..V.
             ProbeCannotSee, HeadMismatch: the distributions cannot be seen; the message says what to change.
             RunExists, RunUnwritable, SchemaTooNew, RunBusy: about the run folder.
+            MeaningChanged: a resumed run's figures would mean something else, and `change_meaning` is False.
         """
         place = attach_to(
             model,
@@ -122,6 +125,7 @@ class Probe:
             info=info or {},
             recorder=recorder,
             resume=resume,
+            change_meaning=change_meaning,
             start_step=start_step,
             rows=rows or LoggedRows(),
             verify=verify,

@@ -18,6 +18,10 @@ class RunExists(SimkoError):
     """The run folder already holds a run and `--resume` was not asked for."""
 
 
+class MeaningChanged(SimkoError):
+    """The run would go on with figures that mean something else."""
+
+
 class RunNameInvalid(SimkoError):
     """Invalid run name: it would not be the name of one folder."""
 

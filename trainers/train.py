@@ -24,7 +24,7 @@ from ..store.layout.run import claim_folder
 from ..store.maintenance.compaction import compact
 from ..store.writing.row_sampling import LoggedRows
 from .engine.callbacks import PassAtKCallback
-from .engine.checkpoints import checkpoint_to_resume, has_every_step, newest_whole, set_aside_newer, step_of
+from .engine.checkpoints import checkpoint_to_resume, has_every_step, newer_than, newest_whole, set_aside_newer, step_of
 from .engine.dynamic_sampling import check_groups
 from .engine.ending import interrupted_by_sigterm, lost_rank
 from .engine.nan_guard import Diverged, NaNGuard, cannot_sample
@@ -155,6 +155,11 @@ def _checkpoint(run: RunArguments, config: SimkoConfig) -> Path | None:
     if run.resume is None:
         return None
     checkpoint, passed_over = checkpoint_to_resume(run.resume)
+    if has_every_step(checkpoint, config.max_steps, config.num_train_epochs) and newer_than(checkpoint):
+        raise UsageError(
+            f"--resume {run.resume}: nothing is left to train from step {step_of(checkpoint)}, and the run has gone "
+            "further; give a larger --max_steps, or --resume the run's newest checkpoint"
+        )
     if config.process_index == 0:
         for line in passed_over:
             print(f"{line}; continuing from step {step_of(checkpoint)}", file=sys.stderr)
@@ -200,6 +205,7 @@ def _attach_probe(
         tokenizer=trainer.processing_class,
         info=_description(run, config, task, trainer.objective),
         resume=run.resume is not None,
+        change_meaning=run.probe_change,
         start_step=0 if checkpoint is None else step_of(checkpoint),
         rows=rows,
     )

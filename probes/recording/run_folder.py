@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ...store.layout.manifest import check_meaning
+from ...store.layout.meaning import meaning_of
 from ...store.layout.run import create_or_resume, next_attempt, write_vocabulary
 from ...store.writing.recorder import Recorder
 from ...store.writing.row_sampling import LoggedRows
@@ -38,6 +40,7 @@ def open_run(
     info: Mapping[str, Any],
     recorder: Any,
     resume: bool,
+    change_meaning: bool,
     start_step: int,
     rows: LoggedRows,
 ) -> OpenedRun:
@@ -47,16 +50,20 @@ def open_run(
 
     Raises:
         RunExists, RunUnwritable, SchemaTooNew, RunBusy: about the folder.
+        MeaningChanged: the run's figures would mean something else from here on, and `change_meaning` is False.
     """
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     rank, world_size = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
     if recorder is not None:
         return OpenedRun(recorder, rank, world_size)
     attempt: list[Any] = [None]
+    probe = semantics(k=k, temperature=temperature, tau=tau, rows=rows)
+    described = describe(run_dir, model, tokenizer=tokenizer, info=info, probe=probe)
+    meaning = meaning_of(described)
     if rank == 0:
         try:
-            meaning = semantics(k=k, temperature=temperature, tau=tau, rows=rows)
-            described = describe(run_dir, model, tokenizer=tokenizer, info=info, probe=meaning)
+            if resume and not change_meaning:
+                check_meaning(run_dir, meaning)
             create_or_resume(run_dir, described, resume=resume)
             if tokenizer is not None:
                 write_vocabulary(run_dir, token_texts(tokenizer, _vocabulary(model, tokenizer)))
@@ -75,6 +82,7 @@ def open_run(
         rank=rank,
         world_size=world_size,
         config=dict(info.get("config", {})),
+        meaning=meaning,
         rows=rows,
     )
     return OpenedRun(opened, rank, world_size)

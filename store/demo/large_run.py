@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..layout.meaning import meaning_of
 from ..layout.run import create_or_resume, write_vocabulary
 from ..layout.schema import VERDICTS
 from ..writing.batch import Credit, TokenBatch
@@ -104,7 +105,8 @@ def large_run_steps(
         RunUnwritable: the folder cannot be written.
     """
     run_dir = Path(folder) / name
-    create_or_resume(run_dir, _info(name, method, k, seed), resume=False)
+    info = _info(name, method, k, seed)
+    create_or_resume(run_dir, info, resume=False)
     texts = vocabulary()
     write_vocabulary(run_dir, texts)
     rng = np.random.default_rng(seed)
@@ -112,7 +114,7 @@ def large_run_steps(
     difficulty = rng.normal(0, 1.2, _PROBLEMS)
     words = pa.array(texts) if text else None
     done = responses = 0
-    with Recorder(run_dir, k=k, attempt=1, **recorder) as writer:
+    with Recorder(run_dir, k=k, attempt=1, meaning=meaning_of(info), **recorder) as writer:
         writer.put_evals(_evals(_success(solvable, difficulty, 0.0), 0))
         for step in range(1, steps + 1):
             progress = _SHARPENING.get(method, _OTHER_SHARPENING) * (step - 1) / steps

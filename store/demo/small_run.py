@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..layout.meaning import meaning_of
 from ..layout.run import create_or_resume, next_attempt, write_vocabulary
 from ..layout.schema import Verdict
 from ..writing.batch import Credit, Shift, TokenBatch, verdict_codes
@@ -126,7 +127,8 @@ def demonstration_steps(
         recorder: options of `Recorder`.
     """
     run_dir = Path(folder) / name
-    create_or_resume(run_dir, _info(name, method, k, recorder.get("rows") or LoggedRows()), resume=resume)
+    info = _info(name, method, k, recorder.get("rows") or LoggedRows())
+    create_or_resume(run_dir, info, resume=resume)
     write_vocabulary(run_dir, list(VOCABULARY))
     policy = _MadeUp(np.random.default_rng(seed))
     every = evaluate_every or max(1, steps // 10)
@@ -135,7 +137,8 @@ def demonstration_steps(
         return 0.8 + _SHARPENING.get(method, _OTHER_SHARPENING) * step / max(steps, 1)
 
     attempt = next_attempt(run_dir)
-    with Recorder(run_dir, k=k, attempt=attempt, start_step=start_step, **recorder) as writer:
+    about = {"k": k, "attempt": attempt, "start_step": start_step, "meaning": meaning_of(info)}
+    with Recorder(run_dir, **{**about, **recorder}) as writer:
         if start_step == 0:
             writer.put_evals(_evals(policy, 0, sharpness(0)))
         for step in range(start_step + 1, steps + 1):

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from ..errors import MeaningChanged
 from .manifest_file import ManifestFile, Part, altered, damage, read_manifest_file
+from .meaning import changes, meaning_of
 from .merges import MERGES_FILE, Merge, apply_merges, read_merges
 from .omissions import lost_writers, named_twice, strays
-from .run import MANIFEST_FOLDER
+from .run import MANIFEST_FOLDER, RUN_FILE, read_run
 
 _Stamp = tuple[int, int, int]
 """Inode, size and time of change of a file."""
@@ -33,6 +36,7 @@ class Attempt:
         status: running | finished | interrupted | diverged | failed | stopped (no end line, and its process is gone).
         dropped: micro-batches that were scored but not logged.
         k: ranked candidates its token rows hold; None where its manifest does not say.
+        meaning: what its figures mean (`meaning`); empty where its manifest does not say.
     """
 
     attempt: int
@@ -44,6 +48,7 @@ class Attempt:
     logged: bool
     dropped: int
     k: int | None = None
+    meaning: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,6 +63,8 @@ class Manifest:
     written: list[Part] = field(default_factory=list)
     """Every file the writers name, also those replaced, missing or torn."""
     merges: list[Merge] = field(default_factory=list)
+    vocabulary: str | None = None
+    """Checksum of the run's vocabulary; None where no writer says it."""
 
     @property
     def named(self) -> set[Path]:
@@ -126,6 +133,7 @@ class ManifestReader:
             writers.setdefault(file.attempt, []).append(file)
             manifest.written += file.parts
             manifest.problems += file.problems
+            manifest.vocabulary = file.vocabulary or manifest.vocabulary
             if file.torn and not file.alive():
                 manifest.problems.append(f"{file.path}: the last line is torn and left out")
             if gone := file.lines.gone():
@@ -189,6 +197,31 @@ def read_manifest(run_dir: Path) -> Manifest:
     return ManifestReader(run_dir).read()
 
 
+def newest_options(run_dir: Path) -> Mapping[str, Any]:
+    """The options that the newest attempt was started with; empty where its manifest does not say."""
+    firsts = sorted((run_dir / MANIFEST_FOLDER).glob("[0-9]*-000.jsonl"), key=lambda path: (len(path.name), path.name))
+    newest = read_manifest_file(run_dir, firsts[-1]) if firsts else []
+    return newest.config if isinstance(newest, ManifestFile) else {}
+
+
+def check_meaning(run_dir: Path, meaning: Mapping[str, Any]) -> None:
+    """See that a run, where there is one, goes on with figures that mean what its last ones do.
+
+    Raises:
+        MeaningChanged: they would not.
+    """
+    if not (run_dir / RUN_FILE).exists():
+        return
+    logged = [attempt.meaning for attempt in read_manifest(run_dir).attempts if attempt.logged and attempt.meaning]
+    before = logged[-1] if logged else meaning_of(read_run(run_dir))
+    if changed := changes(before, meaning):
+        raise MeaningChanged(
+            f"{run_dir} would go on with figures that mean something else ({', '.join(changed)}) and curves that jump "
+            "there; resume with the same options, take another name, or allow it (--probe_change true, or "
+            "change_meaning of Probe.attach), and the break is shown"
+        )
+
+
 def _attempt(writers: list[ManifestFile]) -> Attempt:
     """What the processes of one attempt say together."""
     first = min(writers, key=lambda writer: writer.rank)
@@ -210,4 +243,5 @@ def _attempt(writers: list[ManifestFile]) -> Attempt:
         any(part.table == "rollups" for writer in writers for part in writer.parts) or any(w.problems for w in writers),
         sum(writer.dropped for writer in writers),
         max((writer.k for writer in writers if writer.k is not None), default=None),
+        first.meaning,
     )

@@ -1,14 +1,15 @@
 """One process's manifest, `manifest/<attempt>-<rank>.jsonl`: who writes, which files it has finished, how it ended.
 
     {"kind": "attempt", "attempt", "rank", "world_size", "start_step", "k", "started", "pid", "host", "config",
-     "earlier": {manifest: lines}}   first
+     "probe", "smoothing", "earlier": {manifest: lines}, "vocabulary"}   first
     {"kind": "file", "table", "path", "steps": [first, last], "rows", "bytes", "checksum", "write_ms"}
                                      after each finished file
     {"kind": "cost", "dropped", "error"}   when batches were lost
     {"kind": "end", "status", "ended"}   last line: finished | interrupted | diverged | failed
 
 Every line has its number and a checksum (`checksums`); `earlier` counts the lines of the manifests that were there
-before, so that one cut short later is seen. Manifests written before there were checksums have neither.
+before, so that one cut short later is seen; `vocabulary` is the checksum of `vocabulary.parquet`; `probe` and
+`smoothing` say what the attempt's figures mean (`meaning`). Manifests written before there were checksums have neither.
 
 Invariant: a file named here was complete under its name before its line was written. Reading never raises on content;
 `ManifestFile.problems` says what is torn, altered, missing or foreign.
@@ -27,6 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from .checksums import SealedLines, file_checksum
+from .meaning import meaning_of
 from .regular_files import open_regular, read_at_most
 from .schema import TABLES, TableName
 
@@ -140,6 +142,9 @@ class ManifestFile:
         torn: whether it ends in half a line.
         problems: one line per damaged entry.
         earlier: lines of the manifests that were there before it, by name.
+        vocabulary: checksum of the vocabulary.
+        meaning: what its figures mean; empty where it does not say.
+        config: the options it was started with.
         length: bytes read so far.
         lines: the lines read so far.
         last: the last line read; where it is gone, the run was written anew under its old name.
@@ -155,6 +160,9 @@ class ManifestFile:
     host: str
     k: int | None
     earlier: Mapping[str, int]
+    vocabulary: str | None
+    meaning: Mapping[str, Any]
+    config: Mapping[str, Any]
     lines: SealedLines
     dropped: int = 0
     end: Mapping[str, Any] | None = None
@@ -266,5 +274,8 @@ def _begun(path: Path, entry: Mapping[str, Any], lines: SealedLines) -> Manifest
         str(entry.get("host")),
         None if k is None else int(k),
         {str(name): whole(count) for name, count in dict(entry.get("earlier", {})).items()},
+        _checksum(entry.get("vocabulary")),
+        meaning_of(entry),
+        dict(entry.get("config") or {}),
         lines,
     )

@@ -1,13 +1,15 @@
 """The folder of a run: `run.json`, the vocabulary, which attempt comes next, and where runs are found.
 
-`run.json` is written once, by the first process of the first attempt, and never changed; what differs between attempts
-(start step, options, status) is in the manifests. Files are published by writing a temporary name and renaming it.
+`run.json` is written once, by the first process of the first attempt, and never changed, which its checksum shows; what
+differs between attempts (start step, options, status, meaning of figures) is in the manifests. Files are published by
+writing a temporary name and renaming it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +25,8 @@ from .schema import SCHEMA_VERSION
 RUN_FILE = "run.json"
 MANIFEST_FOLDER = "manifest"
 VOCABULARY_FILE = "vocabulary.parquet"
+_CHECKSUMS_SINCE = 4
+"""The schema version from which on `run.json` has a checksum."""
 LARGEST_RUN_FILE = 16_000_000
 """Bytes of a `run.json` that are read: a larger one is none."""
 
@@ -66,9 +70,11 @@ def create_or_resume(run_dir: Path, info: Mapping[str, Any], *, resume: bool) ->
         read_run(run_dir)
         return
     content = {"schema_version": SCHEMA_VERSION, "run": run_dir.name, "created": now(), **info}
+    content = json.loads(json.dumps(content, default=str))
+    content["checksum"] = _checksum(content)
     try:
         (run_dir / MANIFEST_FOLDER).mkdir(parents=True, exist_ok=True)
-        write_atomically(run_dir / RUN_FILE, json.dumps(content, indent=1, ensure_ascii=False, default=str))
+        write_atomically(run_dir / RUN_FILE, json.dumps(content, indent=1, ensure_ascii=False))
     except OSError as error:
         raise unwritable(run_dir, error) from error
 
@@ -142,6 +148,20 @@ def read_run(run_dir: Path) -> dict[str, Any]:
         )
     run: dict[str, Any] = content
     return run
+
+
+def edited(run_dir: Path, info: Mapping[str, Any]) -> str | None:
+    """A line where `run.json` is not as it was written, or None."""
+    stated = info.get("checksum", None if info["schema_version"] >= _CHECKSUMS_SINCE else _checksum(info))
+    if stated == _checksum(info):
+        return None
+    return f"{run_dir / RUN_FILE}: changed since it was written; what it says of the run may not be so"
+
+
+def _checksum(info: Mapping[str, Any]) -> str:
+    """CRC-32 of what `run.json` says, however it is spelt, eight hexadecimal digits."""
+    said = {name: value for name, value in info.items() if name != "checksum"}
+    return f"{zlib.crc32(json.dumps(said).encode()):08x}"
 
 
 def find_runs(folder: Path) -> list[Path]:

@@ -19,11 +19,12 @@ from typing import Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Written to `run.json`. Readers open this version and older ones; a newer one is refused by name.
 
 Version 2 added what the push needs: five columns of `tokens`, five of `rollups`. In runs of version 1 they are NULL.
 Version 3 added the table `costs`, empty in older runs.
+Version 4 added checksums of files, lines and `run.json`, and what figures mean to each attempt.
 """
 
 Verdict = Literal["right", "wrong", "unjudged"]

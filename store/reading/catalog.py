@@ -4,8 +4,8 @@
         connection.sql("SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all'").df()
 
 Base relations hold every attempt: `all_tokens`, `all_responses`, `all_rollups`, `all_evals` (the schema's columns after
-`run`), and the small tables `attempts`, `run_info`, `vocabulary`. The views of `sql/*.sql` are written on those names
-alone, so they work the same on Parquet (here) and on in-memory tables (the dashboard's live mirror).
+`run`), and the small tables `attempts`, `breaks`, `run_info`, `vocabulary`. The views of `sql/*.sql` are written on
+those names alone, so they work the same on Parquet (here) and on in-memory tables (the dashboard's live mirror).
 
 Nothing here raises on the content of a run: a torn file, a damaged manifest or a newer schema is a line in `problems`,
 and the rest is served. An empty folder gives empty relations with the right columns.
@@ -21,7 +21,6 @@ import duckdb
 import pyarrow as pa
 
 from ..layout.manifest_file import altered
-from ..layout.run import VOCABULARY_FILE
 from ..layout.schema import TABLES, TableName
 from ..writing.parquet import read_through
 from .loaded_runs import SMALL, largest_k, load_runs, small_rows
@@ -97,7 +96,8 @@ class Catalog:
                     self._damaged.add(part.path)
                     self.problems.append(problem)
             parts = {part.path: part.rows for part in run.manifest.parts if part.path not in self._damaged}
-            for path, rows in {**parts, run.path / VOCABULARY_FILE: None}.items():
+            vocabulary = {run.vocabulary: None} if run.vocabulary else {}
+            for path, rows in {**parts, **vocabulary}.items():
                 if path.is_file() and (problem := self._damage(path, rows)):
                     self._damaged.add(path)
                     self.problems.append(f"{path}: damaged ({problem}); left out")
@@ -117,11 +117,11 @@ class Catalog:
         return None if rows in (None, result) else f"{result} rows where the manifest says {rows}"
 
     def _read_vocabulary(self) -> None:
-        whole = [run for run in self.runs if run.path / VOCABULARY_FILE not in self._damaged]
+        whole = [run for run in self.runs if run.vocabulary and run.vocabulary not in self._damaged]
         try:
             self.connection.execute(vocabulary_relation(whole))
         except duckdb.Error:
-            paths = {run.name: [run.path / VOCABULARY_FILE] for run in whole}
+            paths = {run.name: [run.vocabulary] for run in whole if run.vocabulary}
             readable = self._readable(paths, select_texts, "its tokens have no text")
             self.connection.execute(vocabulary_relation(run for run in whole if readable[run.name]))
 

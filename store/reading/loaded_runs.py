@@ -6,16 +6,19 @@ Nothing here raises on the content of a run: what cannot be read is a line of te
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from ..errors import SimkoError
-from ..layout.manifest import Manifest, ManifestReader
-from ..layout.run import VOCABULARY_FILE, find_runs, nameless_runs, read_run
+from ..layout.checksums import file_checksum
+from ..layout.manifest import Attempt, Manifest, ManifestReader
+from ..layout.meaning import changes, meaning_of
+from ..layout.run import VOCABULARY_FILE, edited, find_runs, nameless_runs, read_run
 from ..layout.schema import TABLES, TableName
 
 ATTEMPTS = pa.schema(
@@ -29,8 +32,17 @@ ATTEMPTS = pa.schema(
         ("status", pa.string()),
         ("logged", pa.bool_()),
         ("dropped", pa.int64()),
+        ("probe_k", pa.int32()),
+        ("temperature", pa.float64()),
+        ("forking_rule", pa.string()),
+        ("smoothing_k", pa.int32()),
+        ("smoothing_weighting", pa.string()),
+        ("rows_every", pa.int32()),
+        ("rows_share", pa.float64()),
+        ("precision", pa.string()),
     ]
 )
+BREAKS = pa.schema([("run", pa.string()), ("attempt", pa.int32()), ("step", pa.int32()), ("change", pa.string())])
 SIZES = pa.schema(
     [("run", pa.string()), ("attempt", pa.int32()), ("table_name", pa.string())]
     + [(name, pa.int64()) for name in ("n_files", "n_rows", "n_bytes")]
@@ -41,7 +53,7 @@ RUN_INFO = pa.schema(
     + [("probe_k", pa.int32()), ("temperature", pa.float64()), ("schema_version", pa.int32())]
     + [("rows_every", pa.int32()), ("rows_share", pa.float64()), ("precision", pa.string())]
 )
-SMALL = {"sizes": SIZES, "attempts": ATTEMPTS, "run_info": RUN_INFO}
+SMALL = {"sizes": SIZES, "attempts": ATTEMPTS, "breaks": BREAKS, "run_info": RUN_INFO}
 VOCABULARY = pa.schema([("run", pa.string()), ("token_id", pa.int32()), ("text", pa.string())])
 LARGE: tuple[TableName, ...] = ("tokens", "responses")
 """Tables whose files are read to their ends on opening only where all of them together are small."""
@@ -59,6 +71,12 @@ class Run:
     path: Path
     info: dict[str, Any]
     manifest: Manifest
+    vocabulary: Path | None
+    """The texts of its tokens, where they are there and as they were written."""
+
+    def meaning(self, attempt: Attempt) -> Mapping[str, Any]:
+        """What an attempt's figures mean (`layout/meaning`)."""
+        return attempt.meaning or meaning_of(self.info)
 
 
 def load_runs(
@@ -91,12 +109,11 @@ def load_runs(
             problems.append(f"{_text(str(path))}: no path in UTF-8, so the run is left out; rename the folder")
             continue
         manifest = readers.setdefault(path, ManifestReader(path)).read()
-        vocabulary = path / VOCABULARY_FILE
-        if os.path.lexists(vocabulary) and not vocabulary.is_file():
-            problems.append(f"{vocabulary}: not a regular file; its tokens have no text")
+        vocabulary, problem = _vocabulary(path, manifest)
+        problems += filter(None, (problem, edited(path, info)))
         taken = {run.name for run in runs}
         name = path.name if path.name not in taken else str(path)
-        runs.append(Run(name, path, info, manifest))
+        runs.append(Run(name, path, info, manifest, vocabulary))
     large = sum(part.bytes for run in runs for part in run.manifest.parts if part.table in LARGE)
     verified = [table for table in TABLES if table not in LARGE or large <= _VERIFIED_BYTES]
     for run in runs:
@@ -105,47 +122,77 @@ def load_runs(
     return runs, problems + [line for f in folders for line in nameless_runs(Path(f))]
 
 
+def _vocabulary(path: Path, manifest: Manifest) -> tuple[Path | None, str | None]:
+    """The vocabulary of a run, and a line where it cannot be used."""
+    vocabulary = path / VOCABULARY_FILE
+    if not os.path.lexists(vocabulary):
+        return None, manifest.vocabulary and f"{vocabulary}: gone; its tokens have no text"
+    if not vocabulary.is_file():
+        return None, f"{vocabulary}: not a regular file; its tokens have no text"
+    try:
+        if manifest.vocabulary in (None, file_checksum(vocabulary)):
+            return vocabulary, None
+    except OSError as error:
+        return None, f"{vocabulary}: {error.strerror}; its tokens have no text"
+    return None, f"{vocabulary}: altered since it was written (checksum); its tokens have no text"
+
+
 def largest_k(runs: Iterable[Run]) -> int:
     """The largest K logged by any of the runs (at least 3, so that Λ(1..3) can always be asked for)."""
-    logged = [_number(_entries(run, "probe").get("k")) for run in runs]
+    logged = [_number(meaning_of(run.info).get("probe", {}).get("k")) for run in runs]
     logged += [attempt.k for run in runs for attempt in run.manifest.attempts]
     return int(max([3, *(k for k in logged if k and k <= _MOST_RANKS)]))
 
 
 def small_tables(runs: Sequence[Run]) -> dict[str, pa.Table]:
-    """`attempts`, `run_info` and `sizes` as Arrow tables."""
+    """As `small_rows`, but Arrow tables."""
     return {name: pa.Table.from_pylist(rows, schema=SMALL[name]) for name, rows in small_rows(runs).items()}
 
 
 def small_rows(runs: Sequence[Run]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of `attempts`, `run_info` and `sizes`."""
+    """The rows of `attempts`, `breaks` (where figures begin to mean something else), `run_info` and `sizes`."""
     attempts: list[dict[str, Any]] = []
     infos: list[dict[str, Any]] = []
+    breaks: list[dict[str, Any]] = []
     for run in runs:
         for attempt in run.manifest.attempts:
             texts = {name: _text(getattr(attempt, name)) for name in ("started", "ended", "status")}
-            attempts.append({"run": run.name, **vars(attempt), **texts})
-        probe, k = _entries(run, "probe"), _number(_entries(run, "probe").get("k"))
-        smoothing = _entries(run, "smoothing")
-        rows = probe.get("rows")
-        rows = rows if isinstance(rows, dict) else {}
+            attempts.append({"run": run.name, **vars(attempt), **_said(run.meaning(attempt)), **texts})
+        logged = [attempt for attempt in run.manifest.attempts if attempt.logged]
+        breaks += [
+            {"run": run.name, "attempt": new.attempt, "step": new.start_step, "change": _text(", ".join(changed))}
+            for old, new in pairwise(logged)
+            if (changed := changes(run.meaning(old), run.meaning(new)))
+        ]
         infos.append(
             {
                 "run": run.name,
                 "path": str(run.path),
                 **{key: _text(run.info.get(key)) for key in ("created", "method", "model", "task", "dataset")},
-                "forking_rule": _text(probe.get("forking")),
-                "smoothing_k": int(_number(smoothing.get("k")) or 0),
-                "smoothing_weighting": _text(smoothing.get("weighting", "uniform")),
-                "probe_k": None if k is None else int(k),
-                "temperature": _number(probe.get("temperature")),
                 "schema_version": int(run.info["schema_version"]),
-                "rows_every": int(_number(rows.get("every")) or 1),
-                "rows_share": _number(rows.get("responses", 1.0)),
-                "precision": _text(rows.get("precision", "float32")),
+                **_said(run.meaning(logged[-1]) if logged else meaning_of(run.info)),
             }
         )
-    return {"sizes": [row for run in runs for row in _sizes(run)], "attempts": attempts, "run_info": infos}
+    sizes = [row for run in runs for row in _sizes(run)]
+    return {"sizes": sizes, "attempts": attempts, "breaks": breaks, "run_info": infos}
+
+
+def _said(meaning: Mapping[str, Any]) -> dict[str, Any]:
+    """What figures mean, as columns."""
+    probe, smoothing = meaning.get("probe", {}), meaning.get("smoothing", {})
+    rows = probe.get("rows")
+    rows = rows if isinstance(rows, dict) else {}
+    k = _number(probe.get("k"))
+    return {
+        "probe_k": None if k is None else int(k),
+        "temperature": _number(probe.get("temperature")),
+        "forking_rule": _text(probe.get("forking")),
+        "smoothing_k": int(_number(smoothing.get("k")) or 0),
+        "smoothing_weighting": _text(smoothing.get("weighting", "uniform")),
+        "rows_every": int(_number(rows.get("every")) or 1),
+        "rows_share": _number(rows.get("responses", 1.0)),
+        "precision": _text(rows.get("precision", "float32")),
+    }
 
 
 def _sizes(run: Run) -> list[dict[str, Any]]:
@@ -160,12 +207,6 @@ def _sizes(run: Run) -> list[dict[str, Any]]:
         {"run": run.name, "attempt": attempt, "table_name": table, **dict(zip(names, sums, strict=True))}
         for (attempt, table), sums in sorted(result.items())
     ]
-
-
-def _entries(run: Run, name: str) -> dict[str, Any]:
-    """The entries of `run.json` under a name; empty where it was edited into something else."""
-    entries = run.info.get(name)
-    return entries if isinstance(entries, dict) else {}
 
 
 def _number(value: Any) -> float | None:

@@ -28,7 +28,6 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from ..errors import QueryFailed, SimkoError
-from ..layout.run import VOCABULARY_FILE
 from ..layout.schema import TABLES, TableName, arrow_schema
 from ..posix import resource
 from .loaded_runs import VOCABULARY, Run, largest_k, load_runs, small_tables
@@ -195,11 +194,10 @@ class LockedRuns:
     def _register_vocabulary(self, runs: Sequence[Run]) -> None:
         tables = [VOCABULARY.empty_table()]
         for run in runs:
-            path = run.path / VOCABULARY_FILE
-            if not path.is_file():  # a pipe would be waited for
+            if run.vocabulary is None:
                 continue
             try:
-                rows = ds.dataset(str(path), format="parquet").to_table(columns=["token_id", "text"])
+                rows = ds.dataset(str(run.vocabulary), format="parquet").to_table(columns=["token_id", "text"])
                 rows = rows.add_column(0, "run", pa.repeat(run.name, rows.num_rows)).cast(VOCABULARY)
             except (OSError, pa.ArrowException):
                 continue

@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..layout.run import VOCABULARY_FILE
 from ..layout.schema import K_GRID, TableName, arrow_schema
 from .loaded_runs import Run
 
@@ -92,8 +91,9 @@ def parts_relation(table: TableName, paths: Mapping[str, Sequence[Path]], k: int
 
 def vocabulary_relation(runs: Iterable[Run]) -> str:
     """SQL that makes the view `vocabulary`."""
-    paths = [(run.name, run.path / VOCABULARY_FILE) for run in runs]
-    parts = [f"SELECT {quote(name)} AS run, * FROM ({select_texts(path)})" for name, path in paths if path.is_file()]
+    parts = [
+        f"SELECT {quote(run.name)} AS run, * FROM ({select_texts(run.vocabulary)})" for run in runs if run.vocabulary
+    ]
     empty = "SELECT NULL::VARCHAR AS run, NULL::INTEGER AS token_id, NULL::VARCHAR AS text WHERE false"
     return "CREATE OR REPLACE VIEW vocabulary AS " + " UNION ALL ".join([*parts, empty])
 

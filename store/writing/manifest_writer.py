@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunBusy
-from ..layout.checksums import sealed
-from ..layout.run import MANIFEST_FOLDER, now, unwritable
+from ..layout.checksums import file_checksum, sealed
+from ..layout.run import MANIFEST_FOLDER, VOCABULARY_FILE, now, unwritable
 from ..posix import fcntl
 
 
@@ -49,7 +49,9 @@ class ManifestWriter:
                 undo.callback(self._file.close)
                 process = {"started": now(), "pid": os.getpid(), "host": socket.gethostname()}
                 first = {"kind": "attempt", "attempt": attempt, "rank": rank, **about, **process}
-                self.lines([{**first, "earlier": _earlier(folder, attempt)}])
+                there = run_dir / VOCABULARY_FILE
+                vocabulary = file_checksum(there) if there.exists() else None
+                self.lines([{**first, "earlier": _earlier(folder, attempt), "vocabulary": vocabulary}])
             except FileExistsError as error:
                 raise RunBusy(f"{path} is there already: attempt {attempt} has been started before") from error
             except OSError as error:

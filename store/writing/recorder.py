@@ -62,6 +62,7 @@ class Recorder:
         start_step: optimizer steps done before it.
         rank, world_size: this process among those that write the run.
         config: the attempt's options, kept in its manifest.
+        meaning: what its figures mean: the entries `probe` and `smoothing` of `layout/meaning`.
         queue_depth: batches of ended steps that may be in memory: half of them in the queue, half for the next file.
         when_full: `block` the caller, or `drop` the batch and count it.
         flush_seconds, flush_rows: when a step's end writes files.
@@ -82,6 +83,7 @@ class Recorder:
         rank: int = 0,
         world_size: int = 1,
         config: Mapping[str, Any] | None = None,
+        meaning: Mapping[str, Any] | None = None,
         queue_depth: int = 64,
         when_full: Literal["block", "drop"] = "block",
         flush_seconds: float = 2.0,
@@ -106,7 +108,7 @@ class Recorder:
         self._costs_written = self._flushed
         self._rows_waiting = self._batches_waiting = 0
         about = {"world_size": world_size, "start_step": start_step, "k": k, "config": dict(config or {})}
-        self._manifest = ManifestWriter(self.run_dir, attempt, rank, about)
+        self._manifest = ManifestWriter(self.run_dir, attempt, rank, about | dict(meaning or {}))
         self._files = PartFiles(self.run_dir, attempt, rank, self._manifest, self.cost)
         self._thread = threading.Thread(target=self._work, name=f"simko-recorder-{rank}", daemon=True)
         self._thread.start()

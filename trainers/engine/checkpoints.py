@@ -127,6 +127,11 @@ def has_every_step(checkpoint: Path, max_steps: int, epochs: float) -> bool:
     return 0 < max_steps <= step_of(checkpoint)
 
 
+def newer_than(checkpoint: Path) -> list[Path]:
+    """The checkpoints of the same run that were saved at a later step."""
+    return [path for path in checkpoints(checkpoint.parent) if step_of(path) > step_of(checkpoint)]
+
+
 def set_aside_newer(checkpoint: Path) -> list[Path]:
     """Move the checkpoints newer than the one continued from into `rewound/`; nothing is deleted.
 
@@ -135,12 +140,11 @@ def set_aside_newer(checkpoint: Path) -> list[Path]:
     """
     aside = checkpoint.parent / REWOUND
     moved = []
-    for path in checkpoints(checkpoint.parent):
-        if step_of(path) > step_of(checkpoint):
-            aside.mkdir(exist_ok=True)
-            n, target = 1, aside / path.name
-            while target.exists():
-                n += 1
-                target = aside / f"{path.name}-{n}"
-            moved.append(path.rename(target))
+    for path in newer_than(checkpoint):
+        aside.mkdir(exist_ok=True)
+        n, target = 1, aside / path.name
+        while target.exists():
+            n += 1
+            target = aside / f"{path.name}-{n}"
+        moved.append(path.rename(target))
     return moved

@@ -97,6 +97,11 @@ class SharedArguments:
         "How exactly token rows hold the candidates' log-probabilities; bfloat16 takes a third less room.",
         "probe",
     )
+    probe_change: bool = _option(
+        False,
+        "Resume a run although its figures will mean something else (temperature, K, forks, smoothing, rows).",
+        "probe",
+    )
     probe_compact: bool = _option(True, "Merge the log's small files into large ones when the run ends.", "probe")
     probe_tau: float | None = _option(
         None,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...store.errors import UsageError
+from ...store.layout.manifest import newest_options
 from ...store.layout.regular_files import read_regular
 from ...store.layout.run import LARGEST_RUN_FILE, check_name
 from ..engine.checkpoints import split_resume
@@ -166,7 +167,7 @@ def check_option(name: str, value: Any, where: str = "") -> None:
 
 
 def saved_options(run_dir: Path) -> dict[str, Any]:
-    """The options a run was started with, from its `run.json`.
+    """The options a run was last started with: those of its newest attempt, or of its `run.json`.
 
     Raises:
         UsageError: the folder holds no run, or its `run.json` cannot be used.
@@ -180,7 +181,7 @@ def saved_options(run_dir: Path) -> dict[str, Any]:
         ) from error
     except (ValueError, RecursionError) as error:
         raise UsageError(damaged) from error
-    options = content.get("config", {}) if isinstance(content, dict) else None
+    options = newest_options(run_dir) or (content.get("config", {}) if isinstance(content, dict) else None)
     if not isinstance(options, dict):
         raise UsageError(damaged)
     options = {RENAMED.get(name, name): value for name, value in options.items()}

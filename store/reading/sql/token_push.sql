@@ -4,9 +4,9 @@ CREATE OR REPLACE VIEW token_push_terms AS
 SELECT t.run, t.attempt, t.step, t.worker, t.response_id, t.position, t.token_id, t.text, t.forking, t.rank, t.logprob,
        t.ratio, t.weight, coalesce(t.smoothing, 0)::DOUBLE AS smoothing, coalesce(t.entropy_weight, 0)::DOUBLE AS h,
        coalesce(t.collision_logprob, 0)::DOUBLE AS collision_logprob, t.collision::DOUBLE AS collision,
-       t.entropy::DOUBLE AS entropy, t.logp, t.ids, i.smoothing_k, i.smoothing_weighting,
+       t.entropy::DOUBLE AS entropy, t.logp, t.ids, a.smoothing_k, a.smoothing_weighting,
        [{ranked:exp(t.logp_#::DOUBLE)}] AS p, r.verdict, r.advantage
-FROM tokens t JOIN run_info i ON i.run = t.run
+FROM tokens t JOIN attempts a ON a.run = t.run AND a.attempt = t.attempt
 LEFT JOIN (
     SELECT run, attempt, response_id, verdict,
            coalesce((reward - avg(reward) OVER g) / (coalesce(stddev_samp(reward) OVER g, 1) + 1e-4), 0) AS advantage
