@@ -82,6 +82,7 @@ def _hold(connection: Any) -> None:
 
 
 def _print(rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, everything: bool) -> None:
+    from ..store.layout.liveness import in_words
     from .terminal.opened_runs import minute
     from .terminal.tables import Column, Table, number
 
@@ -101,7 +102,9 @@ def _print(rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, everythin
     for row in rows:
         at = f" @{row['most']}" if len(most) > 1 and row["most"] is not None else ""
         table.add(
-            *(row[name] for name in ("run", "status", *names)),
+            row["run"],
+            in_words(row["status"], row["last_seen"]),
+            *(row[name] for name in names),
             number(row["last_step"], 0),
             *(number(row[f"lambda_{k}"], 3) for k in (1, 2, 3)),
             number(row["pass_1"], 3),

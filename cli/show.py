@@ -47,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"  {printable(name):<{width}}  {printable(str(value))}")
     print()
     _attempts(run).print(everything=options.all)
+    for step, change in catalog.connection.execute("SELECT step, change FROM breaks ORDER BY step").fetchall():
+        print(f"from step {step + 1} on figures mean something else: {printable(change)}")
     print()
     window = rollout_steps(catalog.connection)
     figures = start_and_end(catalog.connection, window)
@@ -59,15 +61,17 @@ def run(options: argparse.Namespace) -> int:
 
 def _attempts(run: Any) -> Any:
     """The attempts of a run as a table."""
+    from ..store.layout.liveness import in_words
     from .terminal.opened_runs import minute
     from .terminal.tables import Column, Table
 
     names, numbers = ("attempt", "status", "begun", "ended"), ("from step", "ranks", "dropped")
     table = Table(*(Column(name, importance=1) for name in names), *(Column(name, numeric=True) for name in numbers))
     for attempt in run.manifest.attempts:
+        status = in_words(attempt.status, attempt.last_seen)
         times = minute(attempt.started), minute(attempt.ended)
         numbers_of = attempt.start_step, attempt.world_size, attempt.dropped
-        table.add(attempt.attempt, attempt.status, *times, *numbers_of)
+        table.add(attempt.attempt, status, *times, *numbers_of)
     return table
 
 

@@ -26,8 +26,11 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> N
     write(path, [change(entry) for entry in entries(path)])
 
 
-def as_before_checksums(run: Path) -> None:
-    """Turn a run into one of before there were checksums, and lines that count themselves."""
+def as_before_checksums(run: Path, version: int = 3) -> None:
+    """Turn a run into one of a schema version in which nothing had checksums."""
+    info = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    info = {name: value for name, value in info.items() if name != "checksum"} | {"schema_version": version}
+    (run / "run.json").write_text(json.dumps(info), encoding="utf-8")
     for path in (run / "manifest").glob("*.jsonl"):
         older = [{name: value for name, value in entry.items() if name != "checksum"} for entry in entries(path)]
         path.write_text("".join(json.dumps(entry) + "\n" for entry in older), encoding="utf-8")

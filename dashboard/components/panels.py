@@ -85,6 +85,24 @@ def line(
     )  # fmt: skip
 
 
+def mark_breaks(figure: go.Figure, breaks: pd.DataFrame, colours: Colours) -> go.Figure:
+    """A dashed line in every panel over steps where a run's figures begin to mean something else.
+
+    Args:
+        figure: its panels have optimizer steps as x.
+        breaks: run, step (the last one before), change (`temperature 1.0 → 0.5`).
+        colours: run → CSS colour.
+    """
+    for run, step, change in breaks[["run", "step", "change"]].itertuples(index=False):
+        line = {"color": colours[run], "width": 1.5, "dash": "dash"}
+        figure.add_vline(x=step + 0.5, line=line, opacity=0.8, row="all", col="all")
+        figure.add_vline(
+            x=step + 0.5, line={**line, "width": 0}, row=1, col=1, annotation_text=change,
+            annotation={"font": {"size": 11, "color": colours[run]}, "xanchor": "left", "yanchor": "top"},
+        )  # fmt: skip
+    return figure
+
+
 def band(
     figure: go.Figure, panel: int, run: str, rows: pd.DataFrame, colours: Colours, *, alpha: float, x: str = "k"
 ) -> None:

@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from ..mirror import Mirror
 from . import panels
+from .live_chart import live_chart
 
 REFRESH_SECONDS = 2
 _MOST_AT_START = 6
@@ -54,6 +56,17 @@ class View:
     def frame(self, sql: str, *parameters: object) -> pd.DataFrame:
         """Rows of a query whose first parameter, `$1`, is the list of selected runs."""
         return self.mirror.frame(sql, [self.runs, *parameters])
+
+
+_BREAKS = "SELECT run, step, change FROM breaks WHERE run IN (SELECT unnest($1)) ORDER BY run, step"
+
+
+def over_steps(view: View, figure: go.Figure, key: str) -> None:
+    """Show a figure over steps, with a line where a run was resumed with figures that mean something else."""
+    breaks = view.frame(_BREAKS)
+    live_chart(panels.mark_breaks(figure, breaks, view.colours), key=key)
+    for run, step, change in breaks.itertuples(index=False):
+        st.caption(f"{plain(run)} was resumed after step {step} with another meaning of its figures: {plain(change)}.")
 
 
 def runs_folder(arguments: Sequence[str] | None = None) -> Path:

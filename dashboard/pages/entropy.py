@@ -8,7 +8,7 @@ import streamlit as st
 
 from ..components import charts
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, every_nth, heading, live
+from ..components.view import View, empty, every_nth, heading, live, over_steps
 
 _MOST_COLUMNS = 400
 _MEANS = """
@@ -41,7 +41,7 @@ def draw(view: View) -> None:
         return empty(view, "No complete step in the selected runs yet.")
     every = every_nth(int(means["step"].min()), int(means["step"].max()), _MOST_COLUMNS)
     histograms = summed(view.frame(_HISTOGRAMS, view.verdict, every))
-    live_chart(charts.entropy_means(means, view.colours), key="entropy-means")
+    over_steps(view, charts.entropy_means(means, view.colours), key="entropy-means")
     st.subheader("Distribution over steps")
     st.markdown(
         "The deeper the colour, the larger the share of the step's tokens (its square root, so that rare ones show)."

@@ -6,7 +6,7 @@ import streamlit as st
 
 from ..components import charts
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, every_nth, heading, live
+from ..components.view import View, empty, every_nth, heading, live, over_steps
 
 DEFAULT_RANKS = 3
 _MOST_POINTS = 1500
@@ -49,7 +49,7 @@ def draw(view: View) -> None:
         most = choices.get(chosen or "", most)
     every = every_nth(int(profile["step"].min()), int(profile["step"].max()), _MOST_POINTS)
     steps = view.frame(_STEPS, view.verdict, most, every)
-    live_chart(charts.lambda_over_steps(steps, view.colours), key=f"lambda-{most}")
+    over_steps(view, charts.lambda_over_steps(steps, view.colours), key=f"lambda-{most}")
     if every > 1:
         st.caption(f"Every {every}th step is drawn.")
     st.subheader("Where the probability is")

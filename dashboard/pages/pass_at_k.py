@@ -9,7 +9,7 @@ import streamlit as st
 from ...store.analysis.estimators import bootstrap_interval, pass_at_k, pass_at_k_exact
 from ..components import charts
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, heading, live
+from ..components.view import View, empty, heading, live, over_steps
 
 SOURCES = {"exact": "exact (enumerated)", "sampled": "sampled responses", "rollouts": "training rollouts"}
 
@@ -89,7 +89,7 @@ def draw(view: View) -> None:
     at = f"{split}-{source}"
     some = st.pills("k", available, selection_mode="multi", default=few_k(available), key=f"pass_k-{at}")
     shown = steps[steps["k"].isin(some or few_k(available))]
-    live_chart(charts.pass_over_steps(shown, view.colours), key=f"steps-{at}-{shown['k'].nunique()}")
+    over_steps(view, charts.pass_over_steps(shown, view.colours), key=f"steps-{at}-{shown['k'].nunique()}")
     st.caption("Bands: ± 1.96 standard errors over problems.")
 
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from ..components import charts
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, every_nth, heading, live
+from ..components.view import View, empty, every_nth, heading, live, over_steps
 
 _MOST_POINTS = 60
 _PUSHES = """
@@ -40,7 +40,7 @@ def draw(view: View) -> None:
     names = {title: column for column, title in COLUMNS.items()}
     title = st.segmented_control("Tokens", list(names), default="all tokens", key="push_tokens") or "all tokens"
     split = rows[rows["verdict"] != "all"].assign(y=rows[names[title]]).dropna(subset=["y"])
-    live_chart(charts.push_over_steps(split, view.colours), key=f"push-{names[title]}")
+    over_steps(view, charts.push_over_steps(split, view.colours), key=f"push-{names[title]}")
     if every > 1:
         st.caption(f"Means over {every} steps. The two lines add up to the push of the step.")
     st.subheader("What arrived")

@@ -38,9 +38,16 @@ def run_report(folder: Path) -> Report:
     names = list(runs["run"])
     colours = {run: panels.colour(place) for place, run in enumerate(names)}
     averages = Averages(connection, pd.DataFrame({"run": names, "name": names}))
+    breaks = connection.execute("SELECT run, step, change FROM breaks ORDER BY run, step").df()
+    breaks = breaks[breaks["run"].isin(names)]
     blocks = [Block("Runs", "", runs.fillna("").astype(str))]
     blocks.append(
-        Block("Λ(k) over steps", "", figure=charts.lambda_over_steps(averages.lambdas(), colours), name="lambda")
+        Block(
+            "Λ(k) over steps",
+            " ".join(f"{run}, from step {step + 1} on: {change}." for run, step, change in breaks.values),
+            figure=panels.mark_breaks(charts.lambda_over_steps(averages.lambdas(), colours), breaks, colours),
+            name="lambda",
+        )
     )
     blocks.append(
         Block(

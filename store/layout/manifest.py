@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MeaningChanged
+from .liveness import STATES
 from .manifest_file import ManifestFile, Part, altered, damage, read_manifest_file
 from .meaning import changes, meaning_of
 from .merges import MERGES_FILE, Merge, apply_merges, read_merges
@@ -33,9 +34,11 @@ class Attempt:
 
     Attributes:
         logged: whether it has written a roll-up, as its manifest says; an attempt that logged nothing hides nothing.
-        status: running | finished | interrupted | diverged | failed | stopped (no end line, and its process is gone).
+        status: finished | interrupted | diverged | failed, as it ended; running | silent | stopped without an end
+            (`liveness`).
         dropped: micro-batches that were scored but not logged.
         k: ranked candidates its token rows hold; None where its manifest does not say.
+        last_seen: when a writer that is silent or stopped gave its last sign of life.
         meaning: what its figures mean (`meaning`); empty where its manifest does not say.
     """
 
@@ -49,6 +52,7 @@ class Attempt:
     dropped: int
     k: int | None = None
     meaning: Mapping[str, Any] = field(default_factory=dict)
+    last_seen: str | None = None
 
 
 @dataclass
@@ -73,8 +77,8 @@ class Manifest:
 
     @property
     def running(self) -> bool:
-        """Whether a process is writing the run."""
-        return any(attempt.status == "running" for attempt in self.attempts)
+        """Whether a process may be writing the run."""
+        return any(attempt.status in ("running", "silent") for attempt in self.attempts)
 
 
 class ManifestReader:
@@ -145,7 +149,7 @@ class ManifestReader:
         manifest.parts = [part for part in counting if self._is_whole(part, manifest.problems)]
         manifest.attempts = [_attempt(files) for _, files in sorted(writers.items())]
         if not manifest.running:
-            manifest.problems += strays(self._run_dir, manifest.named, newest=max(writers, default=0))
+            manifest.problems += strays(self._run_dir, manifest.named, stamps)
         return manifest
 
     def _stamps(self) -> dict[str, _Stamp]:
@@ -225,9 +229,12 @@ def check_meaning(run_dir: Path, meaning: Mapping[str, Any]) -> None:
 def _attempt(writers: list[ManifestFile]) -> Attempt:
     """What the processes of one attempt say together."""
     first = min(writers, key=lambda writer: writer.rank)
+    seen = None
     ends = [writer.end for writer in writers if writer.end is not None]
     if len(ends) < len(writers):
-        status, ended = ("running" if any(writer.alive() for writer in writers) else "stopped"), None
+        states = dict(writer.state() for writer in writers if writer.end is None)
+        state = min(states, key=STATES.index)
+        status, ended, seen = str(state), None, states[state]
     else:
         statuses = [end["status"] for end in ends]
         status = next((s for s in ("failed", "diverged", "interrupted") if s in statuses), statuses[0])
@@ -244,4 +251,5 @@ def _attempt(writers: list[ManifestFile]) -> Attempt:
         sum(writer.dropped for writer in writers),
         max((writer.k for writer in writers if writer.k is not None), default=None),
         first.meaning,
+        seen,
     )

@@ -1,7 +1,7 @@
 """One process's manifest, `manifest/<attempt>-<rank>.jsonl`: who writes, which files it has finished, how it ended.
 
-    {"kind": "attempt", "attempt", "rank", "world_size", "start_step", "k", "started", "pid", "host", "config",
-     "probe", "smoothing", "earlier": {manifest: lines}, "vocabulary"}   first
+    {"kind": "attempt", "attempt", "rank", "world_size", "start_step", "k", "started", "pid", "host",
+     "namespace", "config", "probe", "smoothing", "earlier": {manifest: lines}, "vocabulary"}   first
     {"kind": "file", "table", "path", "steps": [first, last], "rows", "bytes", "checksum", "write_ms"}
                                      after each finished file
     {"kind": "cost", "dropped", "error"}   when batches were lost
@@ -20,21 +20,16 @@ from __future__ import annotations
 import errno
 import os
 import re
-import socket
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from .checksums import SealedLines, file_checksum
+from .liveness import State, state_of
 from .meaning import meaning_of
 from .regular_files import open_regular, read_at_most
 from .schema import TABLES, TableName
-
-_ALIVE_SECONDS = 60
-"""A manifest touched this recently belongs to a live attempt even when its process cannot be seen from here."""
-
 
 LARGEST_MANIFEST = 1 << 28
 """Bytes of a manifest that are read: a million files are named in fewer."""
@@ -158,6 +153,7 @@ class ManifestFile:
     started: str
     pid: int
     host: str
+    namespace: str | None
     k: int | None
     earlier: Mapping[str, int]
     vocabulary: str | None
@@ -173,21 +169,12 @@ class ManifestFile:
     last: bytes = b""
 
     def alive(self) -> bool:
-        """Whether the process is still there, as far as can be seen from this machine."""
-        if self.end is not None:
-            return False
-        if self.host == socket.gethostname() and self.pid > 0:
-            try:
-                os.kill(self.pid, 0)
-            except (ProcessLookupError, OverflowError):
-                return False
-            except PermissionError:
-                return True
-            return True
-        try:
-            return time.time() - self.path.stat().st_mtime < _ALIVE_SECONDS
-        except OSError:
-            return False
+        """Whether the process may still be writing."""
+        return self.end is None and self.state()[0] != "stopped"
+
+    def state(self) -> tuple[State, str | None]:
+        """Whether the writer of a manifest without an end is there (`liveness`), and when it was last seen if not."""
+        return state_of(self.path, pid=self.pid, host=self.host, namespace=self.namespace)
 
 
 def read_manifest_file(
@@ -272,6 +259,7 @@ def _begun(path: Path, entry: Mapping[str, Any], lines: SealedLines) -> Manifest
         str(entry.get("started")),
         int(entry.get("pid", 0)),
         str(entry.get("host")),
+        entry.get("namespace"),
         None if k is None else int(k),
         {str(name): whole(count) for name, count in dict(entry.get("earlier", {})).items()},
         _checksum(entry.get("vocabulary")),

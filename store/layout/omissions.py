@@ -16,7 +16,7 @@ from .manifest_file import ManifestFile, Part
 from .run import MANIFEST_FOLDER
 from .schema import TABLES
 
-_PART_NAME = re.compile(r"part-(\d+)-\d+-\d+\.parquet")
+_PART_NAME = re.compile(r"part-(\d+)-(\d+)-\d+\.parquet")
 _NAMED_WITHIN_SECONDS = 60.0
 """A merged file gets its line this soon, or the compactor was killed in between."""
 
@@ -53,29 +53,47 @@ def lost_writers(run_dir: Path, writers: Mapping[int, Sequence[ManifestFile]], n
     return lines
 
 
-def strays(run_dir: Path, named: set[Path], newest: int) -> list[str]:
-    """A line for each table with Parquet files that no manifest names; those of an attempt just begun are not told."""
+def strays(run_dir: Path, named: set[Path], stamps: Mapping[str, tuple[int, int, int]]) -> list[str]:
+    """A line for each table with Parquet files that no manifest names.
+
+    Args:
+        run_dir: the run's folder.
+        named: the files that are named.
+        stamps: the manifests when they were read: the size of each is second.
+    """
     lines = []
+    sizes = {name: size for name, (_, size, _) in stamps.items()}
     for table in TABLES:
-        unnamed = [path.name for path in stray_parts(run_dir / table, named, newest)]
+        unnamed = [path.name for path in stray_parts(run_dir / table, named, sizes)]
         if unnamed:
             more = f" and {len(unnamed) - 1} more" if len(unnamed) > 1 else ""
             lines.append(f"{run_dir / table / unnamed[0]}{more}: named in no manifest and left out")
     return lines
 
 
-def stray_parts(folder: Path, named: set[Path], newest: int) -> list[Path]:
+def stray_parts(folder: Path, named: set[Path], sizes: Mapping[str, int]) -> list[Path]:
     """Parquet files of a table's folder that no manifest names.
 
-    Not those of attempts after the `newest`, nor merged ones made just now, which are named in a moment.
+    Not those whose manifest has grown since it was read, which may name them by now, nor merged ones made just now.
     """
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".parquet"))
     except OSError:
         return []
-    unnamed = [folder / name for name in names if folder / name not in named]
-    old = [p for p in unnamed if not ((match := _PART_NAME.fullmatch(p.name)) and int(match[1]) > newest)]
-    return [p for p in old if not (p.name.startswith("merged-") and _age(p) < _NAMED_WITHIN_SECONDS)]
+    return [folder / name for name in names if folder / name not in named and not _new(folder / name, sizes)]
+
+
+def _new(path: Path, sizes: Mapping[str, int]) -> bool:
+    """Whether a file may have been made since the manifests were read."""
+    if path.name.startswith("merged-"):
+        return _age(path) < _NAMED_WITHIN_SECONDS
+    if not (match := _PART_NAME.fullmatch(path.name)):
+        return False
+    manifest = path.parents[1] / MANIFEST_FOLDER / f"{match[1]}-{match[2]}.jsonl"
+    try:
+        return manifest.stat().st_size > sizes.get(manifest.name, 0)
+    except OSError:
+        return False
 
 
 def _age(path: Path) -> float:

@@ -10,12 +10,14 @@ all rows are written.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from ..layout.manifest import Attempt
 from ..reading.catalog import Catalog
 from ..reading.incomplete_steps import incomplete_steps
 from .garbage import garbage
@@ -62,7 +64,7 @@ def check(folder: Path, *, deep: bool = False) -> tuple[list[Checkup], list[str]
     elsewhere = list(catalog.problems)
     for run in catalog.runs:
         result = Checkup(run.name, run.path)
-        mine = [line for line in catalog.problems if str(run.path) in line]
+        mine = [line for line in catalog.problems if line.startswith((f"{run.path}{os.sep}", f"{run.path}:"))]
         elsewhere = [line for line in elsewhere if line not in mine]
         result.findings += mine
         for attempt in run.manifest.attempts:
@@ -73,10 +75,10 @@ def check(folder: Path, *, deep: bool = False) -> tuple[list[Checkup], list[str]
             )
             if attempt.dropped:
                 result.findings.append(f"attempt {attempt.attempt}: {attempt.dropped} micro-batches were not logged")
-            if attempt.status == "stopped":
-                result.notes.append(
-                    f"attempt {attempt.attempt} was killed: what waited to be written (its queue and one) is lost"
-                )
+            if attempt.status in ("silent", "stopped"):
+                lost = f"attempt {attempt.attempt} {_gone(attempt)}: what waited to be written is lost"
+                redone = attempt is not run.manifest.attempts[-1]
+                (result.notes if redone else result.findings).append(lost + ", and trained again since" * redone)
         parts = run.manifest.parts
         result.files, result.rows, result.bytes = len(parts), sum(p.rows for p in parts), sum(p.bytes for p in parts)
         result.findings += [line for line in incomplete_steps(catalog.connection) if line.startswith(f"{run.name}: ")]
@@ -88,6 +90,12 @@ def check(folder: Path, *, deep: bool = False) -> tuple[list[Checkup], list[str]
             result.findings += _contradictions(catalog.connection, run.name, run.info)
         checkups.append(result)
     return checkups, elsewhere
+
+
+def _gone(attempt: Attempt) -> str:
+    """How an attempt without an end is spoken of."""
+    seen = f" after {attempt.last_seen}" if attempt.last_seen else ""
+    return f"was killed{seen}" if attempt.status == "stopped" else f"has given no sign of life{seen}"
 
 
 def _nonfinite(connection: Any, run: str) -> list[str]:

@@ -3,7 +3,9 @@
     simko gc runs/first             shows them
     simko gc runs/first --delete    removes them
 
-While a process writes the run, only merged parts are removable: a file it has just finished is named a moment later.
+While a process writes the run, as its sign of life or its lock shows, only merged parts are removable: a file it has
+just finished is named a moment later. A file that no manifest names may be all there is of rows whose line was lost, so
+it stays for hours.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ GRACE_SECONDS = 60.0
 """How long a merged part stays, for readers that looked before it was merged."""
 TEMPORARY_SECONDS = 3600.0
 """How old a half-written file is before it is garbage."""
+STRAY_SECONDS = 6 * 3600.0
+"""How old a file that no manifest names is before it is garbage: time for a person to hear of it."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,38 @@ def _found(run_dir: Path, grace: float) -> Iterator[Garbage]:
     for path in sorted(manifest.replaced):
         if _seconds_since(merged[path]) >= grace:
             yield from _if_there(path, "merged into a larger file")
-    if manifest.running:
+    if manifest.running or _is_written(run_dir):
         return
-    named, newest = manifest.named, max((attempt.attempt for attempt in manifest.attempts), default=0)
+    sizes = {path.name: path.stat().st_size for path in (run_dir / MANIFEST_FOLDER).glob("*.jsonl")}
     for table in TABLES:
-        for path in stray_parts(run_dir / table, named, newest):
-            yield from _if_there(path, "named in no manifest")
+        for path in stray_parts(run_dir / table, manifest.named, sizes):
+            if _age(path) >= STRAY_SECONDS:
+                yield from _if_there(path, "named in no manifest")
     for folder in (run_dir, run_dir / MANIFEST_FOLDER, *(run_dir / table for table in TABLES)):
         for path in sorted(folder.glob(".*.tmp")):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime >= TEMPORARY_SECONDS:
-                    yield from _if_there(path, "half-written")
+            if _age(path) >= TEMPORARY_SECONDS:
+                yield from _if_there(path, "half-written")
+
+
+def _is_written(run_dir: Path) -> bool:
+    """Whether a process holds the lock of a rank, and so writes the run, wherever it is seen from."""
+    from ..posix import fcntl  # here, so that `simko doctor` does without
+
+    for path in (run_dir / MANIFEST_FOLDER).glob(".lock-[0-9]*"):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written; none where it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _if_there(path: Path, reason: str) -> Iterator[Garbage]:

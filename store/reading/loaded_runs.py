@@ -32,6 +32,7 @@ ATTEMPTS = pa.schema(
         ("status", pa.string()),
         ("logged", pa.bool_()),
         ("dropped", pa.int64()),
+        ("last_seen", pa.string()),
         ("probe_k", pa.int32()),
         ("temperature", pa.float64()),
         ("forking_rule", pa.string()),

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import RunBusy
 from ..layout.checksums import file_checksum, sealed
+from ..layout.liveness import process_namespace, sign_of_life
 from ..layout.run import MANIFEST_FOLDER, VOCABULARY_FILE, now, unwritable
 from ..posix import fcntl
 
@@ -48,6 +49,7 @@ class ManifestWriter:
                 self._file = path.open("xb", buffering=0)
                 undo.callback(self._file.close)
                 process = {"started": now(), "pid": os.getpid(), "host": socket.gethostname()}
+                process["namespace"] = process_namespace()
                 first = {"kind": "attempt", "attempt": attempt, "rank": rank, **about, **process}
                 there = run_dir / VOCABULARY_FILE
                 vocabulary = file_checksum(there) if there.exists() else None
@@ -56,6 +58,8 @@ class ManifestWriter:
                 raise RunBusy(f"{path} is there already: attempt {attempt} has been started before") from error
             except OSError as error:
                 raise unwritable(run_dir, error) from error
+            self._sign = sign_of_life(path)
+            self.alive()
             undo.pop_all()
 
     def lines(self, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -77,8 +81,15 @@ class ManifestWriter:
             raise
         self._written += len(entries)
 
+    def alive(self) -> None:
+        """Show that the process is there (`layout/liveness`)."""
+        with contextlib.suppress(OSError):
+            self._sign.touch()
+
     def close(self) -> None:
         """Let go of the file and the lock."""
+        with contextlib.suppress(OSError):
+            self._sign.unlink(missing_ok=True)
         self._file.close()
         os.close(self._lock)
 

@@ -36,6 +36,8 @@ from .rollup import Rollup
 from .row_sampling import LoggedRows
 
 TokenSource = TokenBatch | Callable[[], TokenBatch]
+_SIGN_SECONDS = 10.0
+"""A sign of life comes this often, whether there is something to write or not."""
 _COST_SECONDS = 10.0
 """Costs are small and in no hurry: their files come this far apart at least."""
 
@@ -198,9 +200,16 @@ class Recorder:
     # The recorder's thread
 
     def _work(self) -> None:
-        last = False
+        last, signed = False, time.monotonic()
         while not last:
-            job = self._queue.get()
+            try:
+                job = self._queue.get(timeout=_SIGN_SECONDS)
+            except queue.Empty:
+                self._manifest.alive()
+                continue
+            if time.monotonic() - signed >= _SIGN_SECONDS:
+                self._manifest.alive()
+                signed = time.monotonic()
             last = job.last
             if job.batches:
                 self._room.release()

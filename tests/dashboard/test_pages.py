@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import manifests
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -191,8 +192,8 @@ def test_health_after_a_single_step(show, tmp_path):
 def test_health_says_what_was_lost(show, tmp_path):
     run = write_steps(tmp_path / "lossy", 3)
     manifest = next((run / "manifest").glob("*.jsonl"))
-    *lines, end = manifest.read_text().splitlines(keepends=True)
-    manifest.write_text("".join([*lines, json.dumps({"kind": "cost", "dropped": 5, "error": None}) + "\n", end]))
+    *entries, end = manifests.entries(manifest)
+    manifests.write(manifest, [*entries, {"kind": "cost", "dropped": 5, "error": None}, end])
     app = show("health", tmp_path)
     assert [warning.value for warning in app.warning] == ["lossy: 5 micro-batches were scored but not logged."]
     assert not app.success
@@ -200,9 +201,8 @@ def test_health_says_what_was_lost(show, tmp_path):
 
 def test_health_of_a_run_older_than_the_table_of_costs(show, tmp_path):
     run = write_steps(tmp_path / "old", 3)
-    info = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**info, "schema_version": 2}))
     shutil.rmtree(run / "costs")
+    manifests.as_before_checksums(run, version=2)
     manifest = next((run / "manifest").glob("*.jsonl"))
     lines = [line for line in manifest.read_text().splitlines(keepends=True) if '"costs"' not in line]
     manifest.write_text("".join(lines))

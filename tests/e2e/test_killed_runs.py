@@ -84,7 +84,7 @@ def test_a_killed_run_resumed_is_the_run_that_was_not_killed(trained, tmp_path):
     assert query(run, "SELECT status, last_step, attempts FROM runs") == [("finished", 8, 3)]
     assert_same_rows(run, reference)
     # The losses too: what training said at step 8 is what it said then
-    lines = [re.search(r"step 8/8 .*?  (?=[\d.]+ steps/s)", output)[0] for output in (done.stdout, trained[1].stdout)]
+    lines = [re.search(r"(step 8/8 .*?) +[\d.]+ steps/s", output)[1] for output in (done.stdout, trained[1].stdout)]
     assert lines[0] == lines[1]
 
 

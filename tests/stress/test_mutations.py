@@ -1,4 +1,4 @@
-"""Damage of every kind to every file: readers name what they leave out, none is brought down, none goes on for ever."""
+"""Damage of every kind to every file: nothing false is read, and nothing that is missing goes unsaid."""
 
 from __future__ import annotations
 
@@ -17,23 +17,28 @@ SCRIPT = Path(__file__).with_name("mutations.py")
 
 
 def mutate(folder, seed, cases):
-    write_demonstration_run(folder, name="run", steps=4, responses=6)
-    compact(folder / "run")
+    """Counts of how the cases end, on a run as it was written, a compacted and a resumed one."""
+    small = {"steps": 3, "responses": 8, "flush_seconds": 0.0}
+    for name in ("plain", "merged", "resumed"):
+        write_demonstration_run(folder, name=name, **small)
+    compact(folder / "merged")
+    write_demonstration_run(folder, name="resumed", **small | {"steps": 4}, resume=True, start_step=2)
     command = [sys.executable, str(SCRIPT), str(folder), str(seed), str(cases)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     counts = json.loads(done.stdout.splitlines()[-1])
     assert sum(counts.values()) == cases
+    assert "wrong" not in counts and "silent" not in counts, (counts, done.stderr[-3000:])
     return counts
 
 
-def test_damaged_files_are_named(tmp_path):
-    counts = mutate(tmp_path, seed=0, cases=effort(120, 3))
-    assert counts["named on opening"] > 10 and counts["named by a query"] > 0
+def test_damage_is_named_and_nothing_false_is_read(tmp_path):
+    counts = mutate(tmp_path, seed=0, cases=effort(60, 6))
+    assert counts["named"] > 3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 9))
-def test_many_damaged_files_are_named(tmp_path, seed):
-    print(mutate(tmp_path, seed, cases=300))
+def test_much_damage_is_named_and_nothing_false_is_read(tmp_path, seed):
+    print(mutate(tmp_path, seed, cases=150))

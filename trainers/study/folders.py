@@ -38,7 +38,7 @@ def state(folder: Path) -> State:
     attempts = read_manifest(folder).attempts
     if attempts and attempts[-1].status == "finished":
         return "done"
-    if attempts and attempts[-1].status == "running":
+    if attempts and attempts[-1].status in ("running", "silent"):
         return "busy"
     return "to continue" if newest_whole(folder)[0] else "to restart"
 

@@ -12,7 +12,7 @@ evaluated AS (
     ) = 1
 )
 SELECT r.run, r.method, r.model, r.task, r.status, r.last_step, l.lambda_1, l.lambda_2, l.lambda_3,
-       e.pass_1, e.pass_most, e.most, e.source, r.attempts, r.n_tokens, r.n_nonfinite, r.dropped, c.n_bytes, r.created
+       e.pass_1, e.pass_most, e.most, e.source, r.attempts, r.n_tokens, r.n_nonfinite, r.dropped, c.n_bytes, r.created, r.last_seen
 FROM runs r
 LEFT JOIN run_costs c USING (run)
 LEFT JOIN (

@@ -1,7 +1,7 @@
 -- One row a run: what it is, how it stands, how far it has come.
 CREATE OR REPLACE VIEW runs AS
 WITH attempts_of AS (
-    SELECT run, max(attempt) AS attempts, arg_max(status, attempt) AS status, sum(dropped) AS dropped
+    SELECT run, max(attempt) AS attempts, arg_max(status, attempt) AS status, arg_max(last_seen, attempt) AS last_seen, sum(dropped) AS dropped
     FROM attempts GROUP BY run
 ),
 logged AS (
@@ -12,5 +12,6 @@ logged AS (
 SELECT i.run, i.path, i.method, i.model, i.task, i.dataset, coalesce(a.status, 'empty') AS status,
        coalesce(a.attempts, 0) AS attempts, l.last_step, i.created, i.probe_k, i.temperature, i.forking_rule,
        i.schema_version, coalesce(l.n_tokens, 0)::BIGINT AS n_tokens, coalesce(l.n_nonfinite, 0)::BIGINT AS n_nonfinite,
-       coalesce(a.dropped, 0)::BIGINT AS dropped, coalesce(l.incomplete_steps, 0)::BIGINT AS incomplete_steps
+       coalesce(a.dropped, 0)::BIGINT AS dropped, coalesce(l.incomplete_steps, 0)::BIGINT AS incomplete_steps,
+       a.last_seen
 FROM run_info i LEFT JOIN attempts_of a USING (run) LEFT JOIN logged l USING (run);
