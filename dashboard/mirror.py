@@ -30,7 +30,7 @@ from ..store.errors import RunNotFound
 from ..store.layout.manifest import Manifest, ManifestReader
 from ..store.layout.manifest_file import Part
 from ..store.layout.schema import TABLES, TableName, arrow_schema
-from ..store.reading.loaded_runs import VOCABULARY, Run, largest_k, load_runs, small_tables
+from ..store.reading.loaded_runs import TEXTS, Run, largest_k, load_runs, small_tables
 from ..store.reading.views import define_views, empty_relation, select_parts
 
 INGESTED: tuple[TableName, ...] = ("responses", "rollups", "evals", "costs")
@@ -110,10 +110,9 @@ class Mirror:
             changed = True
         for name, seen in list(self._ingested.items()):
             if name not in keys or not seen <= set(keys[name]):  # deleted, or deleted and written anew
-                for table in (*(f"all_{table}" for table in INGESTED), "vocabulary"):
+                for table in (f"all_{table}" for table in INGESTED):
                     self._con.execute(f"DELETE FROM {table} WHERE run = ?", [name])
                 del self._ingested[name]
-                self._with_texts.discard(name)
                 changed = True
         for name, table in small_tables(runs).items():
             if table != self._small.get(name):
@@ -127,7 +126,7 @@ class Mirror:
                 self._ingest(run, table_name, [(key, part) for key, part in new.items() if part.table == table_name])
             seen |= {key for key in new if key not in self._unreadable}
             changed |= bool(new)
-            self._ingest_vocabulary(run)
+            self._ingest_texts(run)
         return changed
 
     def _ingest(self, run: Run, table: TableName, parts: list[tuple[_Key, Part]]) -> None:
@@ -156,14 +155,14 @@ class Mirror:
             self._con.execute(f"INSERT INTO {into} SELECT * FROM arrow_table")
             self._con.unregister("arrow_table")
 
-    def _ingest_vocabulary(self, run: Run) -> None:
-        if run.name not in self._with_texts and run.vocabulary:
+    def _ingest_texts(self, run: Run) -> None:
+        if run.texts and run.vocabulary and run.texts not in self._with_texts:
             try:
-                rows = _read_part(run.vocabulary, pa.schema([field for field in VOCABULARY if field.name != "run"]))
+                rows = _read_part(run.vocabulary, pa.schema([field for field in TEXTS if field.name != "vocabulary"]))
             except (OSError, pa.ArrowException):
                 return
-            self._insert("vocabulary", rows.add_column(0, "run", pa.repeat(run.name, rows.num_rows)))
-            self._with_texts.add(run.name)
+            self._insert("texts", rows.add_column(0, "vocabulary", pa.repeat(run.texts, rows.num_rows)))
+            self._with_texts.add(run.texts)
 
     def _start_over(self, k: int) -> None:
         """Make every base relation, empty, with columns for K ranks, and the views on them."""
@@ -178,7 +177,7 @@ class Mirror:
             self._con.register("arrow_table", arrow)
             self._con.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM arrow_table")
             self._con.unregister("arrow_table")
-        self._con.execute("CREATE OR REPLACE TABLE vocabulary (run VARCHAR, token_id INTEGER, text VARCHAR)")
+        self._con.execute("CREATE OR REPLACE TABLE texts (vocabulary VARCHAR, token_id INTEGER, text VARCHAR)")
         define_views(self._con, k)
 
     @contextmanager

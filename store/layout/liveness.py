@@ -53,7 +53,7 @@ def state_of(manifest: Path, *, pid: int, host: str, namespace: str | None) -> t
     here = host == socket.gethostname() and pid > 0 and namespace in (None, process_namespace())
     if here and _is_gone(pid):
         return "stopped", _iso(seen or _touched(manifest))
-    if seen is None and namespace is None:  # from before there were signs of life
+    if seen is None:  # it could not be written, or is from before there were signs of life
         if here:
             return "running", None
         seen = _touched(manifest)

@@ -4,7 +4,7 @@
         connection.sql("SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all'").df()
 
 Base relations hold every attempt: `all_tokens`, `all_responses`, `all_rollups`, `all_evals` (the schema's columns after
-`run`), and the small tables `attempts`, `breaks`, `run_info`, `vocabulary`. The views of `sql/*.sql` are written on
+`run`), and the small tables `attempts`, `breaks`, `run_info`, `texts`. The views of `sql/*.sql` are written on
 those names alone, so they work the same on Parquet (here) and on in-memory tables (the dashboard's live mirror).
 
 Nothing here raises on the content of a run: a torn file, a damaged manifest or a newer schema is a line in `problems`,
@@ -23,7 +23,7 @@ import pyarrow as pa
 from ..layout.manifest_file import altered
 from ..layout.schema import TABLES, TableName
 from ..writing.parquet import read_through
-from .loaded_runs import SMALL, largest_k, load_runs, small_rows
+from .loaded_runs import SMALL, largest_k, load_runs, small_rows, vocabularies
 from .views import (
     column_types,
     define_views,
@@ -33,7 +33,7 @@ from .views import (
     select_parts,
     select_texts,
     sql_type,
-    vocabulary_relation,
+    texts_relation,
 )
 
 
@@ -64,7 +64,7 @@ class Catalog:
         # The views are made on empty relations, which are then replaced: each would open every file once more.
         for table_name in TABLES:
             self.connection.execute(f"CREATE VIEW all_{table_name} AS {empty_relation(table_name, k)}")
-        self.connection.execute(vocabulary_relation([]))
+        self.connection.execute(texts_relation({}))
         define_views(self.connection, k)
         for table_name in TABLES:
             self._read_parts(table_name, k)
@@ -117,13 +117,13 @@ class Catalog:
         return None if rows in (None, result) else f"{result} rows where the manifest says {rows}"
 
     def _read_vocabulary(self) -> None:
-        whole = [run for run in self.runs if run.vocabulary and run.vocabulary not in self._damaged]
+        files = {key: path for key, path in vocabularies(self.runs).items() if path not in self._damaged}
         try:
-            self.connection.execute(vocabulary_relation(whole))
+            self.connection.execute(texts_relation(files))
         except duckdb.Error:
-            paths = {run.name: [run.vocabulary] for run in whole if run.vocabulary}
+            paths = {key: [path] for key, path in files.items()}
             readable = self._readable(paths, select_texts, "its tokens have no text")
-            self.connection.execute(vocabulary_relation(run for run in whole if readable[run.name]))
+            self.connection.execute(texts_relation({key: path for key, path in files.items() if readable[key]}))
 
     def _read_parts(self, table: TableName, k: int) -> None:
         """Put `all_<table>` on the runs' files; those DuckDB cannot open are named and left out."""

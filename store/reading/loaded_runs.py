@@ -53,9 +53,10 @@ RUN_INFO = pa.schema(
     + [("smoothing_k", pa.int32()), ("smoothing_weighting", pa.string())]
     + [("probe_k", pa.int32()), ("temperature", pa.float64()), ("schema_version", pa.int32())]
     + [("rows_every", pa.int32()), ("rows_share", pa.float64()), ("precision", pa.string())]
+    + [("vocabulary", pa.string())]
 )
 SMALL = {"sizes": SIZES, "attempts": ATTEMPTS, "breaks": BREAKS, "run_info": RUN_INFO}
-VOCABULARY = pa.schema([("run", pa.string()), ("token_id", pa.int32()), ("text", pa.string())])
+TEXTS = pa.schema([("vocabulary", pa.string()), ("token_id", pa.int32()), ("text", pa.string())])
 LARGE: tuple[TableName, ...] = ("tokens", "responses")
 """Tables whose files are read to their ends on opening only where all of them together are small."""
 _VERIFIED_BYTES = 64_000_000
@@ -74,6 +75,8 @@ class Run:
     manifest: Manifest
     vocabulary: Path | None
     """The texts of its tokens, where they are there and as they were written."""
+    texts: str | None
+    """The checksum of `vocabulary`: runs that have the same share it."""
 
     def meaning(self, attempt: Attempt) -> Mapping[str, Any]:
         """What an attempt's figures mean (`layout/meaning`)."""
@@ -110,11 +113,11 @@ def load_runs(
             problems.append(f"{_text(str(path))}: no path in UTF-8, so the run is left out; rename the folder")
             continue
         manifest = readers.setdefault(path, ManifestReader(path)).read()
-        vocabulary, problem = _vocabulary(path, manifest)
+        vocabulary, texts, problem = _vocabulary(path, manifest)
         problems += filter(None, (problem, edited(path, info)))
         taken = {run.name for run in runs}
         name = path.name if path.name not in taken else str(path)
-        runs.append(Run(name, path, info, manifest, vocabulary))
+        runs.append(Run(name, path, info, manifest, vocabulary, texts))
     large = sum(part.bytes for run in runs for part in run.manifest.parts if part.table in LARGE)
     verified = [table for table in TABLES if table not in LARGE or large <= _VERIFIED_BYTES]
     for run in runs:
@@ -123,19 +126,28 @@ def load_runs(
     return runs, problems + [line for f in folders for line in nameless_runs(Path(f))]
 
 
-def _vocabulary(path: Path, manifest: Manifest) -> tuple[Path | None, str | None]:
-    """The vocabulary of a run, and a line where it cannot be used."""
+def _vocabulary(path: Path, manifest: Manifest) -> tuple[Path | None, str | None, str | None]:
+    """The vocabulary of a run and its checksum, and a line where it cannot be used."""
     vocabulary = path / VOCABULARY_FILE
+    problem = None
     if not os.path.lexists(vocabulary):
-        return None, manifest.vocabulary and f"{vocabulary}: gone; its tokens have no text"
-    if not vocabulary.is_file():
-        return None, f"{vocabulary}: not a regular file; its tokens have no text"
+        problem = "gone" if manifest.vocabulary else None
+        return None, None, problem and f"{vocabulary}: {problem}; its tokens have no text"
     try:
-        if manifest.vocabulary in (None, file_checksum(vocabulary)):
-            return vocabulary, None
+        if not vocabulary.is_file():
+            problem = "not a regular file"
+        elif (checksum := file_checksum(vocabulary)) == (manifest.vocabulary or checksum):
+            return vocabulary, checksum, None
+        else:
+            problem = "altered since it was written (checksum)"
     except OSError as error:
-        return None, f"{vocabulary}: {error.strerror}; its tokens have no text"
-    return None, f"{vocabulary}: altered since it was written (checksum); its tokens have no text"
+        problem = str(error.strerror)
+    return None, None, f"{vocabulary}: {problem}; its tokens have no text"
+
+
+def vocabularies(runs: Iterable[Run]) -> dict[str, Path]:
+    """The different vocabularies of some runs: checksum → one file of those that have it."""
+    return {run.texts: run.vocabulary for run in runs if run.texts and run.vocabulary}
 
 
 def largest_k(runs: Iterable[Run]) -> int:
@@ -171,6 +183,7 @@ def small_rows(runs: Sequence[Run]) -> dict[str, list[dict[str, Any]]]:
                 "path": str(run.path),
                 **{key: _text(run.info.get(key)) for key in ("created", "method", "model", "task", "dataset")},
                 "schema_version": int(run.info["schema_version"]),
+                "vocabulary": run.texts,
                 **_said(run.meaning(logged[-1]) if logged else meaning_of(run.info)),
             }
         )

@@ -26,12 +26,13 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
+from pyarrow.fs import LocalFileSystem
 
 from ..errors import QueryFailed, SimkoError
 from ..layout.schema import TABLES, TableName, arrow_schema
 from ..posix import resource
-from .loaded_runs import VOCABULARY, Run, largest_k, load_runs, small_tables
-from .views import define_views, empty_relation, quote
+from .loaded_runs import TEXTS, Run, largest_k, load_runs, small_tables, vocabularies
+from .views import define_views
 
 _SETTINGS = {
     "threads": "1",
@@ -128,7 +129,7 @@ class LockedRuns:
             self._connection.register(name, table)
         for table_name in TABLES:
             self._register(runs, table_name, k)
-        self._register_vocabulary(runs)
+        self._register_texts(runs)
         define_views(self._connection, k)
         self._connection.execute(_LOCK)
         self._asking = threading.Lock()
@@ -175,34 +176,32 @@ class LockedRuns:
         return frame
 
     def _register(self, runs: Sequence[Run], table: TableName, k: int) -> None:
-        """`all_<table>` over pyarrow datasets of each run's files; columns a file lacks are NULL."""
-        schema = arrow_schema(table, k)
-        selects = [empty_relation(table, k)]
-        for number, run in enumerate(runs):
-            paths = [str(part.path) for part in run.manifest.parts if part.table == table]
-            if not paths:
-                continue
-            name = f"files_{table}_{number}"
-            try:
-                self._connection.register(name, ds.dataset(paths, schema=schema, format="parquet"))
-            except (OSError, pa.ArrowException) as error:
-                self.problems.append(f"{run.path / table}: {_one_line(error)}; its rows are left out")
-                continue
-            selects.append(f"SELECT {quote(run.name)} AS run, * FROM {name}")
-        self._connection.execute(f"CREATE VIEW all_{table} AS {' UNION ALL BY NAME '.join(selects)}")
+        """`all_<table>` over one pyarrow dataset of all runs' files; columns a file lacks are NULL.
 
-    def _register_vocabulary(self, runs: Sequence[Run]) -> None:
-        tables = [VOCABULARY.empty_table()]
-        for run in runs:
-            if run.vocabulary is None:
-                continue
+        Each file knows its run, so that a filter on `run` opens that run's files alone.
+        """
+        schema = pa.schema([("run", pa.string()), *arrow_schema(table, k)])
+        files = [(str(part.path), run.name) for run in runs for part in run.manifest.parts if part.table == table]
+        dataset = ds.FileSystemDataset.from_paths(
+            [path for path, _ in files],
+            schema=schema,
+            format=ds.ParquetFileFormat(),
+            filesystem=LocalFileSystem(),
+            partitions=[ds.field("run") == run for _, run in files],
+            root_partition=ds.scalar(True),
+        )
+        self._connection.register(f"files_{table}", dataset)
+        self._connection.execute(f"CREATE VIEW all_{table} AS SELECT * FROM files_{table}")
+
+    def _register_texts(self, runs: Sequence[Run]) -> None:
+        tables = [TEXTS.empty_table()]
+        for key, path in vocabularies(runs).items():
             try:
-                rows = ds.dataset(str(run.vocabulary), format="parquet").to_table(columns=["token_id", "text"])
-                rows = rows.add_column(0, "run", pa.repeat(run.name, rows.num_rows)).cast(VOCABULARY)
+                rows = ds.dataset(str(path), format="parquet").to_table(columns=["token_id", "text"])
+                tables.append(rows.add_column(0, "vocabulary", pa.repeat(key, rows.num_rows)).cast(TEXTS))
             except (OSError, pa.ArrowException):
                 continue
-            tables.append(rows)
-        self._connection.register("vocabulary", pa.concat_tables(tables))
+        self._connection.register("texts", pa.concat_tables(tables))
 
 
 def _one_line(error: Exception) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 
 from ..layout.schema import K_GRID, TableName, arrow_schema
-from .loaded_runs import Run
 
 VIEWS = (
     "tokens",
@@ -27,7 +26,7 @@ VIEWS = (
     "costs",
     "run_costs",
 )
-"""The views, in the order they are made, after `attempt_spans` that they share; each is a file in `sql/`."""
+"""The views, in the order they are made, after `attempt_spans` and `vocabulary`; each is a file in `sql/`."""
 
 _TYPES = {pa.int32(): "INTEGER", pa.int64(): "BIGINT", pa.float32(): "FLOAT", pa.float64(): "DOUBLE"}
 _TYPES |= {pa.bool_(): "BOOLEAN", pa.string(): "VARCHAR", pa.list_(pa.int64()): "BIGINT[]"}
@@ -43,7 +42,7 @@ def define_views(connection: Any, k: int) -> None:
         connection: a DuckDB connection or cursor.
         k: the number of ranked candidates the base relations have columns for.
     """
-    for view in ("attempt_spans", *VIEWS):
+    for view in ("attempt_spans", "vocabulary", *VIEWS):
         template = (files(__package__) / "sql" / f"{view}.sql").read_text(encoding="utf-8")
         template = template.replace("{k_grid}", ", ".join(map(str, K_GRID)))
         connection.execute(fill_ranks(template, k))
@@ -72,8 +71,11 @@ def empty_relation(table: TableName, k: int) -> str:
 
 def select_parts(table: TableName, run: str, paths: Sequence[Path]) -> str:
     """A SELECT of every column of some Parquet files of one run, `run` first."""
-    listed = ", ".join(quote(str(path)) for path in paths)
-    return f"SELECT {quote(run)} AS run, * FROM read_parquet([{listed}], union_by_name = true)"
+    return f"SELECT {quote(run)} AS run, * FROM read_parquet([{_listed(paths)}], union_by_name = true)"
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    return ", ".join(quote(str(path)) for path in paths)
 
 
 def column_types(table: TableName, k: int) -> dict[str, str]:
@@ -82,24 +84,35 @@ def column_types(table: TableName, k: int) -> dict[str, str]:
 
 
 def parts_relation(table: TableName, paths: Mapping[str, Sequence[Path]], k: int) -> str:
-    """SQL that makes `all_<table>` over each run's files, with exactly the schema's columns."""
+    """SQL that makes `all_<table>` over each run's files, with exactly the schema's columns.
+
+    The files of all runs that are called like their folders are one relation, whose files tell the run: it stays as
+    short for a thousand runs as for two, and a filter on `run` opens that run's files alone.
+    """
     columns = ", ".join(["run", *arrow_schema(table, k).names])
-    parts = [select_parts(table, run, listed) for run, listed in paths.items() if listed]
+    alike = {run: listed for run, listed in paths.items() if all(path.parts[-3:-2] == (run,) for path in listed)}
+    together = [path for listed in alike.values() for path in listed] if len(alike) > 1 else []
+    parts = [
+        select_parts(table, run, listed) for run, listed in paths.items() if listed and not (together and run in alike)
+    ]
+    if together:
+        parts.append(
+            "SELECT parse_path(filename)[-3] AS run, * EXCLUDE (filename) "
+            f"FROM read_parquet([{_listed(together)}], union_by_name = true, filename = true)"
+        )
     rows = " UNION ALL BY NAME ".join([empty_relation(table, k), *parts])
     return f"CREATE OR REPLACE VIEW all_{table} AS SELECT {columns} FROM ({rows})"
 
 
-def vocabulary_relation(runs: Iterable[Run]) -> str:
-    """SQL that makes the view `vocabulary`."""
-    parts = [
-        f"SELECT {quote(run.name)} AS run, * FROM ({select_texts(run.vocabulary)})" for run in runs if run.vocabulary
-    ]
-    empty = "SELECT NULL::VARCHAR AS run, NULL::INTEGER AS token_id, NULL::VARCHAR AS text WHERE false"
-    return "CREATE OR REPLACE VIEW vocabulary AS " + " UNION ALL ".join([*parts, empty])
+def texts_relation(files: Mapping[str, Path]) -> str:
+    """SQL that makes the view `texts` over vocabularies by their checksums."""
+    parts = [f"SELECT {quote(key)} AS vocabulary, * FROM ({select_texts(path)})" for key, path in files.items()]
+    empty = "SELECT NULL::VARCHAR AS vocabulary, NULL::INTEGER AS token_id, NULL::VARCHAR AS text WHERE false"
+    return "CREATE OR REPLACE VIEW texts AS " + " UNION ALL ".join([*parts, empty])
 
 
 def select_texts(path: Path) -> str:
-    """A SELECT of the tokens and their texts in a run's vocabulary."""
+    """A SELECT of the tokens and their texts in a vocabulary."""
     return f"SELECT token_id::INTEGER AS token_id, text::VARCHAR AS text FROM read_parquet({quote(str(path))})"
 
 

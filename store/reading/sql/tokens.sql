@@ -1,5 +1,5 @@
 -- One row a scored response token of the newest attempt of its step, with the candidates as lists and the token's text.
--- Written for scans: DuckDB leaves the join with a grouped vocabulary out of an aggregation that does not ask for `text`,
+-- Written for scans: DuckDB leaves the joins with grouped texts out of an aggregation that does not ask for `text`,
 -- and no attempt is looked up but those that a later one partly hides.
 CREATE OR REPLACE VIEW tokens AS
 SELECT t.*, [{ranked:t.logp_#}] AS logp, [{ranked:t.id_#}] AS ids, v.text
@@ -10,5 +10,6 @@ FROM (
       ON s.run = a.run AND s.attempt = a.attempt
     WHERE s.last_step IS NULL OR a.step <= s.last_step
 ) t
-LEFT JOIN (SELECT run, token_id, any_value(text) AS text FROM vocabulary GROUP BY run, token_id) v
-  ON v.run = t.run AND v.token_id = t.token_id;
+LEFT JOIN (SELECT run, any_value(vocabulary) AS vocabulary FROM run_info GROUP BY run) i ON i.run = t.run
+LEFT JOIN (SELECT vocabulary, token_id, any_value(text) AS text FROM texts GROUP BY vocabulary, token_id) v
+  ON v.vocabulary = i.vocabulary AND v.token_id = t.token_id;
