@@ -19,6 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from ..probes.errors import TooManyCandidates
 from ..probes.probe import NullProbe, Probe
+from ..probes.recording.guard import was_interrupted
 from ..store.errors import SimkoError, UsageError
 from ..store.layout.run import claim_folder
 from ..store.maintenance.compaction import compact
@@ -250,12 +251,15 @@ def _run(
     except Diverged as error:
         status, reason = "diverged", str(error)
     except RuntimeError as error:
-        if lost := lost_rank(error, run_dir):
+        if was_interrupted(error):
+            status = "interrupted"
+        elif lost := lost_rank(error, run_dir):
             raise lost from error
-        if not cannot_sample(error):
+        elif cannot_sample(error):
+            step = trainer.state.global_step
+            status, reason = "diverged", f"step {step}: the policy's probabilities are NaN or infinite"
+        else:
             raise
-        step = trainer.state.global_step
-        status, reason = "diverged", f"step {step}: the policy's probabilities are NaN or infinite"
     finally:
         probe.close(status)
         signal.signal(signal.SIGTERM, handler)

@@ -36,6 +36,12 @@ _ADVICE = (
 )
 
 
+def is_training_forward(module: torch.nn.Module) -> bool:
+    """Whether the forward that is running is one that a loss comes from, for the first time."""
+    recomputing = torch._C._current_graph_task_id() != -1  # activation checkpointing, inside backward
+    return module.training and torch.is_grad_enabled() and not recomputing
+
+
 def inputs_of(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """What a call says of its tokens, whether by position or by name: `INPUTS` (None where not given), and
     `virtual_tokens`, how many positions the module puts before them."""

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import torch
 
 from ...store.writing.batch import Shift
+from ..errors import ProbeCannotSee
 from ..statistics.token_stats import TokenStats
 from .capture import capture
 from .device_time import DeviceTime
 from .documents import documents_of, split
 from .handover import deferred_batch, deferred_shift
 from .scope import PACKED, Scope
+from .withheld_labels import withheld_by
 
 UNSEEN = (
     "an optimizer step went by and the probe has seen no forward in training mode with gradients enabled: "
@@ -71,6 +73,12 @@ class Forwards:
     def capture(self, output: Any, inputs: Mapping[str, Any], scope: Scope) -> ScoredForward:
         """The statistics of a forward's output, for as many entries of the scope as it has responses: rows, or the
         documents packed into them."""
+        unlabelled = inputs["labels"] is None and scope.mask is None and getattr(output, "stats", None) is None
+        if unlabelled and (setting := withheld_by()):
+            raise ProbeCannotSee(
+                f"the trainer's {setting} takes the labels out of the batch before the forward, so which tokens count "
+                f"is unknown: leave {setting} out, or say it with probe.batch(mask=…)"
+            )
         stats = self.device.timed(capture, output, inputs, self._k, self._temperature)
         documents = documents_of(inputs)
         if documents is not None:
