@@ -22,6 +22,7 @@ from ...probes.statistics.token_stats import TokenStats
 from ..objectives import Objective, ScoredBatch
 from .callbacks import EndStep, SaveBetweenRollouts
 from .dynamic_sampling import Rollouts, check_groups, fill
+from .epoch_order import EpochOrder, FollowEpochs
 from .figures import forking_fraction, lambda_figures
 from .logit_gradient import logit_gradient
 from .nan_guard import NaNGuard
@@ -130,6 +131,13 @@ class RankedGRPOTrainer(GRPOTrainer):
         """Put figures of a micro-batch among those whose mean is logged."""
         for name, value in figures.items():
             self._metrics["train"][name].append(value)
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        sampler = EpochOrder.like(super()._get_train_sampler(dataset))
+        if isinstance(sampler, EpochOrder):
+            self.remove_callback(FollowEpochs)
+            self.add_callback(FollowEpochs(sampler))
+        return sampler
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # What leads up to a checkpoint is on disk before the checkpoint is: a resumed run has no hole behind it.
