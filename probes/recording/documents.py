@@ -54,6 +54,11 @@ def documents_of(inputs: Mapping[str, Any]) -> Documents | None:
     counted = torch.cat([attended.new_zeros(1, dtype=torch.long), attended.flatten().long().cumsum(0)])
     real = counted[following] > counted[row * width + start]
     row, start, end = row[real], start[real], end[real]
+    # Nor are single tokens at the end of a row: padding-free collators give each token of padding the position 0
+    order, long = torch.arange(len(row), device=row.device), end - start > 1
+    last = order.new_full((ids.size(0),), -1).scatter_reduce(0, row[long], order[long], "amax")[row]
+    kept = (order <= last) | (last < 0)
+    row, start, end = row[kept], start[kept], end[kept]
     if not bool((row.bincount(minlength=ids.size(0)) > 1).any()):
         return None
     return Documents(row, start, end)

@@ -120,6 +120,22 @@ def test_rows_of_several_documents_each_with_padding(llama, documents, memory, t
     assert logged.verdict.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("multiple", [None, 16])
+def test_padding_free_rows_of_trl(llama, documents, memory, tmp_path, multiple):
+    """Each token of its padding has the position 0, as if it were a document."""
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    collate = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True, pad_to_multiple_of=multiple)
+    inputs = collate([{"input_ids": ids.tolist()} for ids in documents])
+    assert inputs["input_ids"].shape == (1, multiple or sum(LENGTHS))
+    model = llama()
+    Probe.attach(model, tmp_path, tau=0.5, recorder=memory)
+    model(**inputs, use_cache=False)
+    model(**unscored_starts(documents))
+    same_rows(*memory.batches)
+    assert memory.response_columns[0]["response_id"] == [0, 1, 2]
+
+
 def test_one_document_a_row_stays_as_it_is(llama, batch, memory, tmp_path):
     model = llama()
     Probe.attach(model, tmp_path, recorder=memory)
