@@ -136,6 +136,16 @@ def test_padding_free_rows_of_trl(llama, documents, memory, tmp_path, multiple):
     assert memory.response_columns[0]["response_id"] == [0, 1, 2]
 
 
+def test_fewer_logits_than_packed_inputs(llama, documents, memory, tmp_path):
+    """Those of the last five positions reach into the third document alone, whose first token nothing predicts."""
+    model = llama()
+    Probe.attach(model, tmp_path, recorder=memory)
+    inputs = packed(documents)
+    model(input_ids=inputs["input_ids"], position_ids=inputs["position_ids"], use_cache=False, logits_to_keep=5)
+    (logged,) = memory.batches
+    assert [logged.token_id[i][logged.mask[i]].tolist() for i in range(3)] == [[], [], documents[2][1:].tolist()]
+
+
 def test_one_document_a_row_stays_as_it_is(llama, batch, memory, tmp_path):
     model = llama()
     Probe.attach(model, tmp_path, recorder=memory)
