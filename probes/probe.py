@@ -7,15 +7,14 @@ What is logged: forwards of the model in training mode with gradients enabled (s
 `torch.no_grad()`), once each, also when activation checkpointing runs parts of the model again in backward. Once
 `batch()` has been used, only forwards inside it.
 
-Invariants: after `attach` nothing here raises into training, but for a misspelt argument of `batch`: an error is
-counted, warned about once and switches the probe off. Statistics are copied behind an event and read on the recorder's
-thread. `NullProbe` is a probe that does nothing.
+Invariants: after `attach` nothing raises into training, but for a misspelt argument of `batch` and Ctrl-C: an error is
+counted, warned about once (printed, where warnings are errors) and switches the probe off. Statistics are copied behind
+an event and read on the recorder's thread. `NullProbe` is a probe that does nothing.
 """
 
 from __future__ import annotations
 
 import atexit
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +26,9 @@ from ..store.writing.row_sampling import LoggedRows
 from .attachment import attach_to
 from .head.ranked_head import RankedHead
 from .null import NullProbe
-from .recording.capture import inputs_of
+from .recording.capture import inputs_of, is_training_forward
 from .recording.forwards import UNSEEN, Forwards
-from .recording.guard import Guard
+from .recording.guard import Guard, say, was_interrupted
 from .recording.rows import RESPONSE_FIELDS
 from .recording.scope import Scope
 from .recording.step_clock import StepClock
@@ -60,8 +59,7 @@ class Probe:
         head: RankedHead | None = None,
         worker: tuple[int, int] = (0, 1),
     ) -> None:
-        self.recorder = recorder
-        self.step = start_step + 1
+        self.recorder, self.step = recorder, start_step + 1
         self._guard = Guard()
         self._forwards = Forwards(k=k, temperature=temperature, tau=tau, tokenizer=tokenizer, worker=worker)
         self._head = head
@@ -71,7 +69,7 @@ class Probe:
         self._open = True
         # Not to be traced: the counters here would make torch.compile compile anew at each step.
         self._hook = model.register_forward_hook(torch.compiler.disable(self._forward), with_kwargs=True)
-        self.clock = StepClock(model, self._optimizer_stepped, lambda: self._scored)
+        self.clock = StepClock(model, self._optimizer_stepped, lambda: self._scored, self._guard)
         atexit.register(self.close, "interrupted")
 
     @classmethod
@@ -104,7 +102,7 @@ class Probe:
             info: entries of `run.json` to set: method, hyperparameters, model, task, dataset, config, …
             recorder: a recorder already open on the run folder; the folder's `run.json` is then the caller's.
             resume: continue a run that is there already, as a new attempt.
-            change_meaning: let it go on with another K, temperature, forking rule, smoothing or choice of rows.
+            change_meaning: also with another K, temperature, forking rule, smoothing or choice of rows.
             start_step: optimizer steps done before; the first one logged is `start_step + 1`.
             rows: which token rows are written, and how exactly; None: all. Roll-ups always count every token.
             verify: run a few tokens to see that the logged statistics will be the model's own.
@@ -112,8 +110,7 @@ class Probe:
         Raises:
             TooManyCandidates: K is not in 1..V.
             ProbeCannotSee, HeadMismatch: the distributions cannot be seen; the message says what to change.
-            RunExists, RunUnwritable, SchemaTooNew, RunBusy: about the run folder.
-            MeaningChanged: a resumed run's figures would mean something else, and `change_meaning` is False.
+            RunExists, RunUnwritable, SchemaTooNew, RunBusy, MeaningChanged: about the run folder.
         """
         place = attach_to(
             model,
@@ -237,29 +234,23 @@ class Probe:
             return
         self._open = False
         atexit.unregister(self.close)
-        self._hook.remove()
-        self.clock.remove()
-        if self._head is not None:
-            self._head.remove()
+        self._guard(self._let_go)
         self._guard(self._finish, status)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.close("finished" if kind is None else "interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        self.close("finished" if kind is None else "interrupted" if was_interrupted(error) else "failed")
 
     # The training thread
+    def _forward(self, *call: Any) -> None:
+        if self.active:
+            self._guard(self._see, *call)
 
-    def _forward(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if (
-            self.active
-            and module.training
-            and torch.is_grad_enabled()
-            and (self._scope is not None or not self._scopes_only)
-            and torch._C._current_graph_task_id() == -1  # not a recomputation inside backward
-        ):
-            self._guard(self._log, module, args, kwargs, output)
+    def _see(self, module: torch.nn.Module, *call: Any) -> None:
+        if is_training_forward(module) and (self._scope is not None or not self._scopes_only):
+            self._log(module, *call)
 
     @torch.no_grad()
     def _log(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -271,7 +262,7 @@ class Probe:
         self.step = step
         self._scored = self._seen = True
         self._forwards.hold(scored, scope, step)
-        if self._scope is None:
+        if scope is not self._scope:
             self._release(scope)
 
     def _release(self, scope: Scope) -> None:
@@ -279,15 +270,13 @@ class Probe:
             self.recorder.put(batch)
 
     def _optimizer_stepped(self) -> None:
-        if not self.active:
-            return
-        if self._scored:
-            self._guard(self._end_step, self.step)
-            return
-        self.step += 1
-        if not self._seen and not self._scopes_only:
-            self._seen = True
-            warnings.warn(UNSEEN, RuntimeWarning, stacklevel=2)
+        if self.active and self._scored:
+            self._end_step(self.step)
+        elif self.active:
+            self.step += 1
+            if not self._seen and not self._scopes_only:
+                self._seen = True
+                say(UNSEEN)
 
     def _end_step(self, step: int | None) -> None:
         if not self._scored and (step is None or step < self.step):  # ended already
@@ -298,7 +287,14 @@ class Probe:
         self.recorder.end_step(step, self._guard.spent_ms, self._forwards.device.collect())
         self.step, self._scored, self._guard.spent_ms = step + 1, False, 0.0
 
+    def _let_go(self) -> None:
+        for hold in (self._hook, self.clock, self._head):
+            if hold is not None:
+                hold.remove()
+
     def _finish(self, status: str) -> None:
-        if self._scored:
-            self.recorder.end_step(self.step, self._guard.spent_ms, self._forwards.device.collect())
-        self.recorder.close(status)
+        try:
+            if self._scored:
+                self.recorder.end_step(self.step, self._guard.spent_ms, self._forwards.device.collect())
+        finally:
+            self.recorder.close(status)

@@ -16,6 +16,7 @@ def scored(
     right: torch.Tensor,
     k: int,
     old_logprob: torch.Tensor,
+    **fields: Any,
 ) -> ScoredBatch:
     """The objective's input computed naively from logits (B, T, V)."""
     logp = logits.log_softmax(-1)
@@ -30,6 +31,7 @@ def scored(
         advantages=advantages,
         right=right,
         wrong=~right,
+        **fields,
     )
 
 

@@ -19,6 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from ..probes.errors import TooManyCandidates
 from ..probes.probe import NullProbe, Probe
+from ..probes.recording.guard import was_interrupted
 from ..store.errors import SimkoError, UsageError
 from ..store.layout.run import claim_folder
 from ..store.maintenance.compaction import compact
@@ -34,8 +35,9 @@ from .engine.trainer import RankedGRPOTrainer
 from .evaluation.during_training import HeldoutPassAtK
 from .models.loading import load_model
 from .options.arguments import RunArguments
-from .options.methods import check_group, hyperparameters, objective_of, trainer_settings
-from .options.parsing import SimkoConfig, as_options
+from .options.methods import check_group, objective_of, trainer_settings
+from .options.parsing import SimkoConfig
+from .options.run_description import run_description
 from .tasks import BUILT_IN, Task, task_for
 
 Status = Literal["finished", "interrupted", "diverged", "failed"]
@@ -203,33 +205,12 @@ def _attach_probe(
         temperature=config.temperature,
         tau=0.8 if run.probe_tau is None else run.probe_tau,
         tokenizer=trainer.processing_class,
-        info=_description(run, config, task, trainer.objective),
+        info=run_description(run, config, trainer.objective, model=_model_name(run), task=task.name),
         resume=run.resume is not None,
         change_meaning=run.probe_change,
         start_step=0 if checkpoint is None else step_of(checkpoint),
         rows=rows,
     )
-
-
-def _description(run: RunArguments, config: SimkoConfig, task: Task, objective: Any) -> dict[str, Any]:
-    """What `run.json` says about the run, beside what the probe itself knows."""
-    settings = hyperparameters(run)
-    for name in ("learning_rate", "loss_type", "num_generations", "num_iterations", "epsilon", "beta", "seed"):
-        settings[name] = getattr(config, name)
-    model = _model_name(run)
-    return {
-        "method": run.method,
-        "hyperparameters": settings,
-        "model": model,
-        "tokenizer": model,
-        "task": task.name,
-        "dataset": run.dataset or task.name,
-        "smoothing": {
-            "k": getattr(objective, "num_candidates", 0),
-            "weighting": getattr(objective, "weighting", "uniform"),
-        },
-        "config": as_options(run, config),
-    }
 
 
 def _run(
@@ -256,12 +237,15 @@ def _run(
     except Diverged as error:
         status, reason = "diverged", str(error)
     except RuntimeError as error:
-        if lost := lost_rank(error, run_dir):
+        if was_interrupted(error):
+            status = "interrupted"
+        elif lost := lost_rank(error, run_dir):
             raise lost from error
-        if not cannot_sample(error):
+        elif cannot_sample(error):
+            step = trainer.state.global_step
+            status, reason = "diverged", f"step {step}: the policy's probabilities are NaN or infinite"
+        else:
             raise
-        step = trainer.state.global_step
-        status, reason = "diverged", f"step {step}: the policy's probabilities are NaN or infinite"
     finally:
         probe.close(status)
         signal.signal(signal.SIGTERM, handler)

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from ...store.analysis.estimators import correlation_interval, partial_correlation, pearson
+from ...store.layout.schema import K_SHOWN
 from ..components import charts
 from ..components.live_chart import live_chart
 from ..components.view import View, empty, heading, live
@@ -45,9 +46,10 @@ def draw(view: View) -> None:
     if points.empty:
         return empty(view, "No evaluation with a complete training step beside it in the selected runs yet.")
     available = sorted(int(k) for k in points["k"].unique())
+    usual = max(sum(k <= max(K_SHOWN) for k in available) - 1, 0)
     left, right = st.columns(2)
     measure = left.selectbox("Concentration", list(MEASURES), format_func=MEASURES.__getitem__, key="measure")
-    k = right.selectbox("k of pass@k", available, index=len(available) - 1, key="concentration_k")
+    k = right.selectbox("k of pass@k", available, index=usual, key="concentration_k")
     rows = points[points["k"] == k].assign(x=points[measure], y=points["pass_at_k"]).dropna(subset=["x", "y"])
     figure = charts.concentration_scatter(rows, view.colours, x_title=MEASURES[measure], y_title=f"pass@{k}")
     table = correlations(rows[["run", "step", "x", "y"]])

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from ...store.analysis.estimators import bootstrap_interval, pass_at_k, pass_at_k_exact
+from ...store.layout.schema import K_SHOWN
 from ..components import charts
 from ..components.live_chart import live_chart
 from ..components.view import View, empty, heading, live, over_steps
@@ -94,7 +95,8 @@ def draw(view: View) -> None:
 
 
 def few_k(available: list[int]) -> list[int]:
-    """Three values of k that show the spread: the smallest, the largest, and one between."""
+    """Three values of k that show the spread: the smallest, the largest of those tables show, and one between."""
+    available = [k for k in available if k <= max(K_SHOWN)] or available
     if len(available) <= 3:
         return available
     return [available[0], available[len(available) // 2], available[-1]]

@@ -69,7 +69,7 @@ def _table(table: pd.DataFrame) -> None:
             "lambda_2": number("Λ(2) nats", format="%.3f"),
             "lambda_3": number("Λ(3) nats", format="%.3f"),
             "pass_1": number("pass@1", format="%.1f %%"),
-            "pass_most": number("pass@K", format="%.1f %%", help="at the largest K that can be estimated"),
+            "pass_most": number("pass@K", format="%.1f %%", help="at the largest K up to 256 that can be estimated"),
             "pass_most_k": st.column_config.TextColumn("K"),
             "source": st.column_config.TextColumn("measured", help="exact, sampled, or from the training rollouts"),
             "n_tokens": number("tokens", format="localized"),

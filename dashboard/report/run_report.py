@@ -17,7 +17,8 @@ from .queries import Averages
 _RUNS = "SELECT run, method, model, task, status, last_step, n_tokens, created FROM runs ORDER BY created, run"
 _CONCENTRATION = """
 SELECT run, step, lambda_1 AS x, pass_at_k AS y, k FROM concentration
-WHERE split = 'heldout' AND k = (SELECT max(k) FROM concentration WHERE split = 'heldout') ORDER BY run, step
+WHERE split = 'heldout' AND k = (SELECT max(k) FROM concentration WHERE split = 'heldout' AND k <= 256)
+ORDER BY run, step
 """
 
 

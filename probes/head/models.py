@@ -5,7 +5,7 @@ The list of logit scales and the load-balancing loss follow TRL's `add_fused_lm_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,12 +37,61 @@ def causal_lm(model: torch.nn.Module) -> Any:
     return inner.get_base_model() if hasattr(inner, "peft_config") and hasattr(inner, "get_base_model") else inner
 
 
+def virtual_tokens(model: Any) -> int:
+    """How many learned positions a PEFT model (prompt tuning, P-tuning) puts before `input_ids`; 0 for any other."""
+    config = getattr(model, "active_peft_config", None) if hasattr(model, "peft_config") else None
+    kind = str(getattr(config, "peft_type", "")).rsplit(".", maxsplit=1)[-1]
+    if not getattr(config, "is_prompt_learning", False) or kind in ("PREFIX_TUNING", "CARTRIDGE"):  # keys and values
+        return 0
+    return int(getattr(config, "num_virtual_tokens", 0) or 0)
+
+
+def check_predicts_next_token(model: Any) -> None:
+    """Raise `ProbeCannotSee` for a kind of model whose logits are known not to be of the next token of `input_ids`."""
+    name = type(model).__name__
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        raise ProbeCannotSee(
+            f"{name} is an encoder-decoder model: its logits belong to the decoder's tokens, not to input_ids; "
+            "the probe needs a decoder-only model (AutoModelForCausalLM)"
+        )
+    if "MaskedLM" in name:
+        raise ProbeCannotSee(
+            f"{name} is a masked language model: it predicts hidden tokens, not the next one; "
+            "the probe needs a causal model (AutoModelForCausalLM)"
+        )
+
+
+def check_causal(name: str, run: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor) -> None:
+    """See that the logits at a position do not depend on later tokens.
+
+    Args:
+        name: of the model, for the message.
+        run: (1, T) token ids → (1, T, V) logits.
+        ids: (1, T) token ids, T at least 2, of which the first and the last differ.
+
+    Raises:
+        ProbeCannotSee: they do, so that they know the very token whose log-probability would be logged.
+    """
+    changed = ids.clone()
+    changed[:, -1] = ids[:, 0]
+    first, again, other = (run(tokens)[:, :-1] for tokens in (ids, ids, changed))
+    tolerance = 3e-2 if first.dtype in (torch.bfloat16, torch.float16) else 1e-4
+    noise, change = ((first - logits).float().abs().max() for logits in (again, other))
+    if change > tolerance * first.float().abs().max() + 3 * noise:
+        raise ProbeCannotSee(
+            f"the logits of {name} change with later tokens (bidirectional attention), so they are not predictions of "
+            "the next token: load it as a causal model (for BERT-like ones, config.is_decoder=True)"
+        )
+
+
 def vocabulary_head(model: Any) -> torch.nn.Module:
     """The LM head of a causal language model.
 
     Raises:
-        ProbeCannotSee: there is no head or backbone, or its vocabulary is sharded over processes.
+        ProbeCannotSee: there is no head or backbone, its logits are not of the next token, or its vocabulary is sharded
+            over processes.
     """
+    check_predicts_next_token(model)
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     if head is None or not isinstance(head, torch.nn.Module) or getattr(model, "base_model", model) is model:
         raise ProbeCannotSee(

@@ -26,6 +26,7 @@ from ..statistics.logit_transform import LogitTransform
 from .chunked import fold
 from .models import (
     causal_lm,
+    check_causal,
     last_hidden_state,
     logit_transform,
     quiet_eval,
@@ -274,6 +275,7 @@ def _verify(model: Any, settings: _Settings, k: int) -> None:
                 f"{type(model).__name__} could not be checked on a short sequence ({type(error).__name__}: {error}): "
                 "if its forward takes more than input_ids, pass verify=False and compare log-probabilities yourself"
             ) from error
+        check_causal(type(model).__name__, lambda tokens: model(input_ids=tokens, use_cache=False).logits, ids)
         head = model.get_output_embeddings()
         device = next((p.device for p in head.parameters()), hidden.device)
         with _head_precision(settings, hidden):

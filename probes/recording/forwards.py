@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 import torch
 
 from ...store.writing.batch import Shift
+from ..errors import ProbeCannotSee
 from ..statistics.token_stats import TokenStats
 from .capture import capture
 from .device_time import DeviceTime
+from .documents import documents_of, split
 from .handover import deferred_batch, deferred_shift
-from .scope import Scope
+from .scope import PACKED, Scope
+from .withheld_labels import withheld_by
 
 UNSEEN = (
     "an optimizer step went by and the probe has seen no forward in training mode with gradients enabled: "
@@ -31,6 +34,7 @@ class ScoredForward(NamedTuple):
         inputs: the arguments of the forward.
         metadata: `response_id`, and perhaps `verdict` and columns of `responses`.
         rows: which entries of the scope were taken.
+        packed: whether the entries are documents, of which rows of the forward held several.
         own_mask: whether what counts was read off the forward.
         named: whether the responses got their ids here.
     """
@@ -39,6 +43,7 @@ class ScoredForward(NamedTuple):
     inputs: Mapping[str, Any]
     metadata: dict[str, Any]
     rows: slice
+    packed: bool
     own_mask: bool
     named: bool
 
@@ -66,8 +71,20 @@ class Forwards:
         self._named = 0
 
     def capture(self, output: Any, inputs: Mapping[str, Any], scope: Scope) -> ScoredForward:
-        """The statistics of a forward's output, for as many entries of the scope as it has rows."""
+        """The statistics of a forward's output, for as many entries of the scope as it has responses: rows, or the
+        documents packed into them."""
+        unlabelled = inputs["labels"] is None and scope.mask is None and getattr(output, "stats", None) is None
+        if unlabelled and (setting := withheld_by()):
+            raise ProbeCannotSee(
+                f"the trainer's {setting} takes the labels out of the batch before the forward, so which tokens count "
+                f"is unknown: leave {setting} out, or say it with probe.batch(mask=…)"
+            )
         stats = self.device.timed(capture, output, inputs, self._k, self._temperature)
+        documents = documents_of(inputs)
+        if documents is not None:
+            if scope.mask is not None:
+                raise ValueError(PACKED)
+            stats, inputs = split(stats, inputs, documents)
         count = stats.mask.size(0)
         metadata, mask, rows = scope.take(count)
         if mask is not None:
@@ -78,7 +95,7 @@ class Forwards:
             first = self._named
             self._named += count
             metadata["response_id"] = [i * self._world_size + self._rank for i in range(first, first + count)]
-        return ScoredForward(stats, inputs, metadata, rows, mask is None, named)
+        return ScoredForward(stats, inputs, metadata, rows, documents is not None, mask is None, named)
 
     def hold(self, scored: ScoredForward, scope: Scope, step: int) -> None:
         """Leave with the scope what will become a batch of the step."""
@@ -94,7 +111,7 @@ class Forwards:
             tokenizer=self._tokenizer,
             names_responses=scored.named,
         )
-        scope.hold(make, scored.rows, scored.stats.mask.size(1))
+        scope.hold(make, None if scored.packed else scored.rows, scored.stats.mask.size(1))
 
     def shift(
         self, before: TokenStats, after: TokenStats, verdicts: torch.Tensor, mask: torch.Tensor

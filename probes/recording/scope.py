@@ -12,6 +12,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+PACKED = (
+    "rows of this forward hold several documents each, to which a mask or a credit of whole rows cannot be assigned: "
+    "leave both out, and let labels of -100 say which tokens do not count"
+)
+"""What is said of a scope that gives either for packed rows."""
+
 
 class LogitGradient(NamedTuple):
     """What the loss does at the tokens of a scope, tensors (N, T) with columns as the scope's mask.
@@ -50,7 +56,7 @@ class LogitGradient(NamedTuple):
 
 class _Held(NamedTuple):
     make: Callable[[LogitGradient | None], Any]
-    rows: slice
+    rows: slice | None
     width: int
 
 
@@ -86,8 +92,8 @@ class Scope:
                 raise ValueError(f"probe.batch: {name} has no entry for some of the {count} rows of the forward")
         return taken, mask, rows
 
-    def hold(self, make: Callable[[LogitGradient | None], Any], rows: slice, width: int) -> None:
-        """Keep a forward until the scope ends; `make` is then called with the credit of its rows."""
+    def hold(self, make: Callable[[LogitGradient | None], Any], rows: slice | None, width: int) -> None:
+        """Keep a forward until the scope ends; `make` is then called with the credit of its rows (None: packed)."""
         self._held.append(_Held(make, rows, width))
 
     def release(self) -> Iterator[Any]:
@@ -96,4 +102,7 @@ class Scope:
         if held and callable(self._credit):
             self._credit = self._credit()
         for make, rows, width in held:
-            yield make(self._credit.rows(rows, width) if isinstance(self._credit, LogitGradient) else None)
+            credit = self._credit if isinstance(self._credit, LogitGradient) else None
+            if credit is not None and rows is None:
+                raise ValueError(PACKED)
+            yield make(credit if credit is None or rows is None else credit.rows(rows, width))

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ..layout.schema import K_GRID
+from ..layout.schema import K_GRID, K_SHOWN
 from .estimators import pass_at_k, pass_at_k_exact
 from .seed_bootstrap import Estimate, estimate
 from .study_folder import Study, StudyRun
@@ -44,7 +44,8 @@ class Outcome:
     Attributes:
         planned: which one.
         steps: (E,) optimizer steps done at the evaluations.
-        passes: k → (E, P) pass@k of each problem; columns of all runs of a study are the same problems.
+        passes: k → (E, P) pass@k of each problem, for every k of `K_GRID` it can tell; columns of all runs of a study
+            are the same problems.
         start, finish: (3,) Λ(1..3) over the first and the last fortieth of the steps.
     """
 
@@ -95,8 +96,9 @@ class Outcomes:
 
     @cached_property
     def ks(self) -> list[int]:
-        """The k that every run can tell."""
-        return [k for k in K_GRID if all(k in outcome.passes for outcome in self.by_run.values())]
+        """The k of tables and claims: those that every run can tell, up to the largest of `K_SHOWN`."""
+        known = [k for k in K_GRID if all(k in outcome.passes for outcome in self.by_run.values())]
+        return [k for k in known if k <= max(K_SHOWN)]
 
     @cached_property
     def labels(self) -> list[str]:

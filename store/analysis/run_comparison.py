@@ -25,7 +25,7 @@ RANKS = (1, 2, 3)
 SAME_MEANING = ("temperature", "logprobs", "entropy", "forking", "tie_rule")
 """Entries of `probe` in `run.json`: where they differ, figures of the steps do not compare."""
 
-_NAMES = {"run", "created", "run_name", "output_dir"}
+_NAMES = {"run", "created", "run_name", "output_dir", "checksum"}
 """Entries that are never the same."""
 _STEPS = """
 WITH means AS (

@@ -39,8 +39,8 @@ ENTROPY_BINS = 128
 """Number of bins; the last one is open upwards (12.7 nats and more: ln V of the largest vocabularies is about 12.5)."""
 
 
-K_GRID = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""The k at which pass@k is estimated, in views, evaluations and studies."""
+K_GRID = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+"""The k at which pass@k is estimated, in views, evaluations and studies: as far as the responses of a problem reach."""
 K_SHOWN = (1, 8, 64, 256)
 """Those among them that tables show."""
 

@@ -102,7 +102,11 @@ def load_runs(
     readers = {} if readers is None else readers
     runs: list[Run] = []
     problems: list[str] = []
+    seen: set[str] = set()
     for path in dict.fromkeys(run for f in folders for run in find_runs(Path(f))):
+        if (real := os.path.realpath(path)) in seen:
+            continue  # the same folder by another way: its rows would count twice
+        seen.add(real)
         try:
             str(path).encode()
             info = read_run(path)
@@ -170,7 +174,9 @@ def small_rows(runs: Sequence[Run]) -> dict[str, list[dict[str, Any]]]:
     for run in runs:
         for attempt in run.manifest.attempts:
             texts = {name: _text(getattr(attempt, name)) for name in ("started", "ended", "status")}
-            attempts.append({"run": run.name, **vars(attempt), **_said(run.meaning(attempt)), **texts})
+            said = _said(run.meaning(attempt))
+            said["probe_k"] = said["probe_k"] if attempt.k is None else attempt.k
+            attempts.append({"run": run.name, **vars(attempt), **said, **texts})
         logged = [attempt for attempt in run.manifest.attempts if attempt.logged]
         breaks += [
             {"run": run.name, "attempt": new.attempt, "step": new.start_step, "change": _text(", ".join(changed))}

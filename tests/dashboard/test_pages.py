@@ -276,6 +276,7 @@ def test_untrusted_text_is_never_markup(show, tmp_path):
     evil = ["<img src=x onerror=alert(1)>"] * len(vocabulary["text"])
     table = pa.table({"token_id": pa.array(vocabulary["token_id"], pa.int32()), "text": evil})
     pq.write_table(table, run / "vocabulary.parquet")
+    manifests.as_before_checksums(run)
     app = show("response", tmp_path)
     assert strip(app)[0]["text"] == evil[0]  # as data for textContent
     assert not any("<img" in m.value for m in app.markdown)

@@ -19,16 +19,17 @@ from trl import GRPOTrainer
 from ...probes.head.ranked_head import add_ranked_head
 from ...probes.probe import NullProbe, Probe
 from ...probes.statistics.token_stats import TokenStats
-from ...store.layout.schema import VERDICTS
 from ..objectives import Objective, ScoredBatch
 from .callbacks import EndStep, SaveBetweenRollouts
 from .dynamic_sampling import Rollouts, check_groups, fill
+from .epoch_order import EpochOrder, FollowEpochs
 from .figures import forking_fraction, lambda_figures
 from .logit_gradient import logit_gradient
 from .nan_guard import NaNGuard
 from .normaliser import normalised
 from .rescoring import Rescoring
 from .response_rows import response_columns
+from .scored_batch import RIGHT, UNJUDGED, WRONG, class_shares, loss_mask, scored_batch
 
 _SEAMS = {
     "_compute_loss": ("self", "model", "inputs"),
@@ -45,8 +46,6 @@ _IMAGE_INPUTS = [
     for name in inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
     if name not in _TEXT_INPUTS and not name.startswith("compute_")
 ]
-
-RIGHT, WRONG, UNJUDGED = (VERDICTS.index(v) for v in ("right", "wrong", "unjudged"))
 
 
 class RankedGRPOTrainer(GRPOTrainer):
@@ -133,6 +132,13 @@ class RankedGRPOTrainer(GRPOTrainer):
         for name, value in figures.items():
             self._metrics["train"][name].append(value)
 
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        sampler = EpochOrder.like(super()._get_train_sampler(dataset))
+        if isinstance(sampler, EpochOrder):
+            self.remove_callback(FollowEpochs)
+            self.add_callback(FollowEpochs(sampler))
+        return sampler
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # What leads up to a checkpoint is on disk before the checkpoint is: a resumed run has no hole behind it.
         self.probe.flush()
@@ -169,6 +175,8 @@ class RankedGRPOTrainer(GRPOTrainer):
         first = (generation * self.accelerator.num_processes + self.accelerator.process_index) * n
         response_id = torch.arange(first, first + n, device=rewards.device)
         output["verdict"], output["response_id"] = verdict, response_id
+        if self.objective is not None:
+            output |= class_shares(output, self.accelerator)
         if self.probe.active:
             columns = response_columns(rollouts, self.eos_token_ids, self.num_generations, self.processing_class)
             step = self.state.global_step + 1
@@ -201,9 +209,7 @@ class RankedGRPOTrainer(GRPOTrainer):
                 self.accelerator.reduce(torch.tensor(float(here), device=self.accelerator.device)).item()
             ),
         )
-        mask = filled.output["completion_mask"]
-        mask = mask * filled.output["tool_mask"] if "tool_mask" in filled.output else mask
-        filled.output["num_items_in_batch"] = self.accelerator.gather(mask.sum()).sum()
+        filled.output["num_items_in_batch"] = self.accelerator.gather(loss_mask(filled.output).sum()).sum()
         return filled
 
     def _generation(self) -> int:
@@ -214,9 +220,7 @@ class RankedGRPOTrainer(GRPOTrainer):
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         if not self.model.training or "response_id" not in inputs:
             return super()._compute_loss(model, inputs)
-        inputs = dict(inputs)
-        mask = inputs["completion_mask"] * inputs["tool_mask"] if "tool_mask" in inputs else inputs["completion_mask"]
-        inputs["loss_mask"] = mask.bool()
+        inputs = {**inputs, "loss_mask": loss_mask(inputs)}
         self._scored_inputs = inputs
         try:
             with self.probe.batch(
@@ -249,7 +253,14 @@ class RankedGRPOTrainer(GRPOTrainer):
         inputs = self._scored_inputs
         if inputs is None or (self.objective is None and not self.probe.active):
             return logprob, entropy, aux_loss
-        self._scored = self._scored_batch(inputs, logprob, entropy)
+        self._scored = scored_batch(
+            inputs,
+            logprob,
+            entropy,
+            None if self._ranked_output is None else self._ranked_output.stats,
+            step=self.state.global_step + 1,
+            epsilon=(self.epsilon_low, self.epsilon_high),
+        )
         if self.objective is None:
             return logprob, entropy, aux_loss
         surrogate = self.objective(self._scored)
@@ -258,26 +269,6 @@ class RankedGRPOTrainer(GRPOTrainer):
             share = forking_fraction(surrogate.forking, inputs["loss_mask"], self.accelerator)
             self._note({"forking_fraction": share})
         return surrogate.logprob, entropy, aux_loss
-
-    def _scored_batch(self, inputs: dict[str, Any], logprob: torch.Tensor, entropy: torch.Tensor) -> ScoredBatch:
-        width = logprob.size(1)
-        old_logprob = inputs.get("old_per_token_logps")
-        top_logprob, rank = logprob.new_empty(0, 0, 0), logprob.new_empty(0, 0)
-        if self._ranked_output is not None:
-            stats = self._ranked_output.stats
-            top_logprob, rank = stats.top_logprob[:, -width:], stats.rank[:, -width:]
-        return ScoredBatch(
-            logprob=logprob,
-            old_logprob=logprob.detach() if old_logprob is None else old_logprob,
-            entropy=entropy,
-            top_logprob=top_logprob,
-            rank=rank,
-            mask=inputs["loss_mask"],
-            advantages=inputs["advantages"],
-            right=inputs["verdict"] == RIGHT,
-            wrong=inputs["verdict"] == WRONG,
-            step=self.state.global_step + 1,
-        )
 
     def _token_share(self, inputs: dict[str, Any], scored: ScoredBatch) -> torch.Tensor:
         """(B, T) what one token's loss counts in the loss of the micro-batch."""

@@ -20,7 +20,8 @@ class ClipCov(TokenObjective):
     Attributes:
         ratio: fraction of the micro-batch's tokens taken out, at least one where there is a candidate.
         low, high: a candidate's covariance lies strictly between them.
-        clip: tokens whose ratio lies outside 1 ± clip in the direction of their advantage are no candidates.
+
+    Tokens that the loss clips anyway, by its own ε, are no candidates.
 
     Raises:
         ValueError: a hyper-parameter is outside its range.
@@ -29,7 +30,6 @@ class ClipCov(TokenObjective):
     ratio: float = 2e-4
     low: float = 1.0
     high: float = 5.0
-    clip: float = 1.0
 
     def __post_init__(self) -> None:
         if not (0 < self.ratio <= 1 and self.low < self.high):
@@ -43,7 +43,8 @@ class ClipCov(TokenObjective):
         covariance = token_covariance(batch.logprob, batch.advantages, batch.mask)
         advantages = batch.advantages.unsqueeze(1).expand_as(batch.logprob)
         gamma = (batch.logprob - batch.old_logprob).detach().exp()
-        clipped = ((gamma > 1 + self.clip) & (advantages > 0)) | ((gamma < 1 - self.clip) & (advantages < 0))
+        clipped = (gamma > 1 + batch.epsilon_high) & (advantages > 0)
+        clipped |= (gamma < 1 - batch.epsilon_low) & (advantages < 0)
         candidates = ((covariance > self.low) & (covariance < self.high) & batch.mask & ~clipped).flatten().nonzero()
         count = max(1, int(int(batch.mask.sum()) * self.ratio))
         order = torch.randperm(len(candidates), device=candidates.device)[:count]

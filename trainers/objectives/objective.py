@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,11 +19,15 @@ class ScoredBatch:
         entropy: (B, T) exact entropy H_t, with gradient.
         top_logprob: (B, T, K) log π(v⁽ᵏ⁾), with gradient; v⁽ᵏ⁾ is the rank-k candidate of the current policy. K is at
             least the objective's `num_candidates`, and 0 when that is 0.
-        rank: (B, T) rank of the sampled token, from 1; empty (0, 0) when that is 0.
+        rank: (B, T) place of the sampled token among the candidates, from 1, equal logits in order of their ids, so
+            that 1 is the argmax, as in the released code of SimKO; empty (0, 0) when that is 0.
         mask: (B, T) bool, the one mask of the loss.
         advantages: (B,) one a response, from `Objective.group_advantages`.
         right, wrong: (B,) bool, the verdicts; an unjudged response is neither.
         step: optimizer step being made, from 1.
+        right_share, wrong_share: scalars, the shares of right and of wrong answers in the loss's tokens of the whole
+            rollout batch, all micro-batches and processes; None: this micro-batch is the whole batch.
+        epsilon_low, epsilon_high: the loss clips ratios outside [1 - low, 1 + high]; infinite where it clips none.
     """
 
     logprob: torch.Tensor
@@ -35,6 +40,10 @@ class ScoredBatch:
     right: torch.Tensor
     wrong: torch.Tensor
     step: int = 1
+    right_share: torch.Tensor | None = None
+    wrong_share: torch.Tensor | None = None
+    epsilon_low: float = math.inf
+    epsilon_high: float = math.inf
 
 
 @dataclass(frozen=True)

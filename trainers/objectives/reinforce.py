@@ -1,7 +1,8 @@
 """PSR, NSR and W-REINFORCE: learn from right answers alone, from wrong ones alone, or from both with unequal weight.
 
 No baseline and no group normalisation: a group that is all wrong still teaches. PSR and NSR drop the other class, so
-their token mean runs over the kept responses; W-REINFORCE keeps both in one mean.
+their token mean runs over the kept responses of the whole rollout batch, however it is split into micro-batches;
+W-REINFORCE keeps both in one mean.
 
 Source: arXiv 2506.01347, Eqs. 2-4 and 9; released code RLVR-Decomposed `core_algos.py:111-154`,
 `ray_trainer.py:1191-1201`.
@@ -43,14 +44,22 @@ class Reinforce(TokenObjective):
         return credit.masked_fill(rewards.isnan(), 0.0)
 
     def __call__(self, batch: ScoredBatch) -> Surrogate:
-        """Plain log-probabilities; advantages scaled so that a token mean runs over the kept responses."""
-        kept = (batch.right if self.positive else torch.zeros_like(batch.right)) | (
-            batch.wrong if self.negative else torch.zeros_like(batch.wrong)
-        )
+        """Plain log-probabilities; advantages scaled so that a mean over all tokens runs over the kept responses'."""
         dtype = batch.logprob.dtype
-        tokens = batch.mask.sum().to(dtype)
-        kept_tokens = (batch.mask & kept.unsqueeze(1)).sum().clamp(min=1).to(dtype)
-        return Surrogate(batch.logprob, batch.advantages * (tokens / kept_tokens))
+        kept = torch.zeros((), dtype=torch.float64, device=batch.logprob.device)
+        for weight, own, share in (
+            (self.positive, batch.right, batch.right_share),
+            (self.negative, batch.wrong, batch.wrong_share),
+        ):
+            if weight:
+                kept = kept + (_share(batch.mask, own) if share is None else share)
+        scale = torch.where(kept > 0, 1 / kept.clamp(min=1e-12), 0.0)
+        return Surrogate(batch.logprob, batch.advantages * scale.to(dtype))
+
+
+def _share(mask: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Scalar, the share of some responses (B,) in the tokens of the mask (B, T)."""
+    return (mask & own.unsqueeze(1)).sum().double() / mask.sum().clamp(min=1)
 
 
 def psr() -> Reinforce:

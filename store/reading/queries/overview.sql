@@ -1,12 +1,12 @@
 -- every run as it stands: its last step, latest Λ(1..3), and pass@1 and pass@K measured last
--- Λ in nats over all responses of the last complete step. `pass_most` is pass@K at the largest K that `source` can tell,
--- `most`: exact evaluations come before sampled ones, and those before training rollouts.
+-- Λ in nats over all responses of the last complete step. `pass_most` is pass@K at the largest K up to 256 that `source`
+-- can tell, `most`: exact evaluations come before sampled ones, and those before training rollouts.
 WITH latest AS (
     SELECT run, step, k, lambda_k FROM lambda_k WHERE verdict = 'all' AND complete
     QUALIFY step = max(step) OVER (PARTITION BY run)
 ),
 evaluated AS (
-    SELECT run, split, source, step, k, pass_at_k FROM pass_at_k
+    SELECT run, split, source, step, k, pass_at_k FROM pass_at_k WHERE k <= 256
     QUALIFY dense_rank() OVER (
         PARTITION BY run ORDER BY CASE source WHEN 'exact' THEN 0 WHEN 'sampled' THEN 1 ELSE 2 END, step DESC, split
     ) = 1

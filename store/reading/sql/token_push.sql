@@ -1,16 +1,24 @@
 -- The push of the loss on log p(rank k) at each logged token, k = 1..K as a list (`store/writing/push.py` in SQL), and what any
--- other method would have pushed there: `push_under('simko')`, a table macro on the same rows.
+-- other method would have pushed there: `push_under('simko')`, a table macro on the same rows. Lists are as long as the
+-- attempt's K, whatever that of other runs.
 CREATE OR REPLACE VIEW token_push_terms AS
 SELECT t.run, t.attempt, t.step, t.worker, t.response_id, t.position, t.token_id, t.text, t.forking, t.rank, t.logprob,
        t.ratio, t.weight, coalesce(t.smoothing, 0)::DOUBLE AS smoothing, coalesce(t.entropy_weight, 0)::DOUBLE AS h,
        coalesce(t.collision_logprob, 0)::DOUBLE AS collision_logprob, t.collision::DOUBLE AS collision,
-       t.entropy::DOUBLE AS entropy, t.logp, t.ids, a.smoothing_k, a.smoothing_weighting,
-       [{ranked:exp(t.logp_#::DOUBLE)}] AS p, r.verdict, r.advantage
+       t.entropy::DOUBLE AS entropy, t.logp[:a.probe_k] AS logp, t.ids[:a.probe_k] AS ids, a.smoothing_k,
+       a.smoothing_weighting,
+       -- A new list: DuckDB's products of lists look at the NULLs behind the end of a slice, too
+       list_transform(t.logp[:a.probe_k], lambda x: exp(x::DOUBLE)) AS p, r.verdict, r.advantage,
+       r.right_share, r.wrong_share
 FROM tokens t JOIN attempts a ON a.run = t.run AND a.attempt = t.attempt
 LEFT JOIN (
     SELECT run, attempt, response_id, verdict,
-           coalesce((reward - avg(reward) OVER g) / (coalesce(stddev_samp(reward) OVER g, 1) + 1e-4), 0) AS advantage
-    FROM responses WINDOW g AS (PARTITION BY run, attempt, generation, group_id)
+           coalesce((reward - avg(reward) OVER g) / (coalesce(stddev_samp(reward) OVER g, 1) + 1e-4), 0) AS advantage,
+           -- of the tokens of the whole rollout batch, those of right and of wrong answers
+           sum(CASE WHEN verdict = 'right' THEN n_tokens ELSE 0 END) OVER b / nullif(sum(n_tokens) OVER b, 0) AS right_share,
+           sum(CASE WHEN verdict = 'wrong' THEN n_tokens ELSE 0 END) OVER b / nullif(sum(n_tokens) OVER b, 0) AS wrong_share
+    FROM responses WINDOW g AS (PARTITION BY run, attempt, generation, group_id),
+                          b AS (PARTITION BY run, attempt, generation)
 ) r ON r.run = t.run AND r.attempt = t.attempt AND r.response_id = t.response_id;
 
 -- push_k = w(ẽ_k - p_k - Σ p ẽ + Σ p²): `shares` is how the smoothing is spread over the ranks.
@@ -37,15 +45,17 @@ FROM token_push_terms;
 
 -- What a method would have pushed on the same rollouts, by step, verdict and rank, over the logged token rows.
 -- method: grpo, simko, psr, nsr or w_reinforce; GRPO's advantages from the rewards, clipping at 1 ± epsilon, forks by
--- the run's own forking rule, smoothing shared equally by the top `smoothed` candidates. Complete steps only.
+-- the run's own forking rule, smoothing shared equally by the top `smoothed` candidates. psr, nsr and w_reinforce take the
+-- mean over the tokens of the verdicts they keep, over the whole rollout batch, as the trainer does. Complete steps only.
 CREATE OR REPLACE MACRO push_under(method, alpha := 0.01, smoothed := 3, lambda_top1 := 1.1, epsilon := 0.2) AS TABLE
 WITH credited AS (
     SELECT *, CASE method
-                  WHEN 'psr' THEN (verdict = 'right')::INTEGER
-                  WHEN 'nsr' THEN -(verdict = 'wrong')::INTEGER
-                  WHEN 'w_reinforce' THEN 0.1 * (verdict = 'right')::INTEGER - (verdict = 'wrong')::INTEGER
+                  WHEN 'psr' THEN CASE WHEN verdict = 'right' THEN 1 / right_share ELSE 0 END
+                  WHEN 'nsr' THEN CASE WHEN verdict = 'wrong' THEN -1 / wrong_share ELSE 0 END
+                  WHEN 'w_reinforce' THEN CASE verdict WHEN 'right' THEN 0.1 WHEN 'wrong' THEN -1 ELSE 0 END
+                      / nullif(right_share + wrong_share, 0)
                   WHEN 'simko' THEN advantage
-                      * CASE WHEN advantage < 0 AND forking AND rank = 1 THEN lambda_top1 ELSE 1 END
+                      * CASE WHEN advantage < 0 AND forking AND ids[1] = token_id THEN lambda_top1 ELSE 1 END
                   WHEN 'grpo' THEN advantage
                   ELSE error('push_under knows grpo, simko, psr, nsr and w_reinforce, not ' || method) END AS a
     FROM token_push_terms t SEMI JOIN (FROM steps WHERE complete) s ON s.run = t.run AND s.step = t.step

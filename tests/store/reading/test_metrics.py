@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -182,6 +183,35 @@ def test_pass_at_k_known_values():
         assert pass_at_k([8], [c], k)[0] == pytest.approx(value, abs=1e-9)
     assert pass_at_k([256], [1], 64)[0] == pytest.approx(0.25)
     assert np.isnan(pass_at_k([4], [1], 8)[0])
+
+
+def test_pass_at_k_goes_as_far_as_the_responses_do(tmp_path):
+    """k = 512 and 1024 where a problem has as many responses, no row where none has."""
+    drawn = {"a": [300], "b": [512, 600], "c": [1024, 700]}
+    for name, n in drawn.items():
+        create_or_resume(tmp_path / name, {"probe": {"k": 3}}, resume=False)
+        with Recorder(tmp_path / name, k=3, attempt=1) as writer:
+            count = len(n)
+            writer.put_evals(
+                {
+                    "step": [0] * count,
+                    "split": ["heldout"] * count,
+                    "source": ["sampled"] * count,
+                    "prompt_id": [str(i) for i in range(count)],
+                    "n": n,
+                    "c": [2] * count,
+                }
+            )
+    with simko.store.open(tmp_path) as connection:
+        rows = connection.sql("SELECT run, k, pass_at_k, n_problems FROM pass_at_k WHERE k >= 256").fetchall()
+    result = {(run, k): (value, problems) for run, k, value, problems in rows}
+    assert set(result) == {("a", 256), ("b", 256), ("b", 512), ("c", 256), ("c", 512), ("c", 1024)}
+    for (run, k), (value, problems) in result.items():
+        enough = [n for n in drawn[run] if n >= k]
+        exact = [1 - math.comb(n - 2, k) / math.comb(n, k) for n in enough]
+        assert problems == len(enough)
+        assert value == pytest.approx(sum(exact) / len(exact), rel=1e-9)
+        assert np.nanmean(pass_at_k(drawn[run], [2] * len(drawn[run]), k)) == pytest.approx(value, rel=1e-9)
 
 
 def test_pass_at_k_in_sql_equals_numpy_for_all_three_sources(tmp_path):

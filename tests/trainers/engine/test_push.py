@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -259,8 +260,11 @@ def test_counterfactual_push_is_what_the_method_would_have_pushed(method, tmp_pa
             f"FROM push_under('{method}'{', ' if options else ''}{options}) ORDER BY step, verdict, k"
         ).df()
         rewards = dict(connection.sql("SELECT response_id, reward FROM responses").fetchall())
-    for batch in recorder.batches:
-        pushed = push_on_ranks(counterfactual(method, batch, rewards), 4)
+    for number, batch in enumerate(recorder.batches):
+        rollouts = recorder.batches[number - number % 2 :][:2]  # two steps train on the same ones
+        tokens = [(b.mask[b.verdict == 0].sum(), b.mask.sum()) for b in rollouts]
+        share = np.divide(*np.sum(tokens, 0))
+        pushed = push_on_ranks(counterfactual(method, batch, rewards, share), 4)
         for code, verdict in enumerate(("right", "wrong")):
             wanted = (pushed * batch.mask[..., None])[batch.verdict == code].sum((0, 1)) / batch.mask.sum()
             row = result[(result.step == batch.step) & (result.verdict == verdict)]
@@ -268,10 +272,90 @@ def test_counterfactual_push_is_what_the_method_would_have_pushed(method, tmp_pa
                 np.testing.assert_allclose(row.sort_values("k").push, wanted, rtol=1e-3, atol=1e-6)
 
 
-def counterfactual(method, batch, rewards):
-    """The batch with the credit of another method, written out by hand."""
-    import dataclasses
+@pytest.mark.parametrize("method", ["psr", "nsr", "w_reinforce"])
+@pytest.mark.parametrize("size", [16, 4])
+def test_what_a_method_would_have_pushed_on_its_own_rollouts_is_what_it_pushed(method, size, tmp_path):
+    """Whatever the micro-batches: 16 responses at once, or 4 at a time."""
+    parts = 16 // size
+    settings = {"gradient_accumulation_steps": parts, "steps_per_generation": 2 * parts}
+    trained(method, tmp_path, per_device_train_batch_size=size, **settings)
+    with simko.store.open(tmp_path / "run") as connection:
+        pairs = connection.sql(
+            f"SELECT p.push, u.push FROM push p JOIN push_under('{method}') u USING (run, step, verdict, k)"
+        ).fetchall()
+        weights = connection.sql(
+            "SELECT verdict, min(abs(weight / ratio)), max(abs(weight / ratio)) FROM tokens JOIN responses "
+            "USING (run, attempt, response_id) WHERE weight <> 0 GROUP BY generation, verdict"
+        ).fetchall()
+    assert len(pairs) > 16
+    logged, under = np.array(pairs).T
+    np.testing.assert_allclose(under, logged, rtol=1e-3, atol=1e-6)
+    assert all(high == pytest.approx(low, rel=1e-4) for _, low, high in weights)
 
+
+@pytest.mark.parametrize("method", ["psr", "nsr"])
+def test_micro_batches_change_no_parameter(method, tmp_path):
+    """One optimizer step of the same 16 responses, at once and in four parts."""
+    results = []
+    for size in (16, 4):
+        settings = {"gradient_accumulation_steps": 16 // size, "steps_per_generation": 16 // size, "max_steps": 1}
+        folder = tmp_path / str(size)
+        trainer, _ = trained(method, folder, Collected(), per_device_train_batch_size=size, optim="sgd", **settings)
+        results.append(dict(trainer.model.named_parameters()))
+    start = dict(llama().named_parameters())
+    assert any((start[name] - value).abs().max() > 1e-4 for name, value in results[0].items())
+    for name, value in results[0].items():
+        torch.testing.assert_close(results[1][name], value, rtol=1e-4, atol=1e-6)
+
+
+def one_step(folder, *, argmax):
+    """A step whose tokens all have rank 1; the sampled one is logged first (the argmax), or ties with the first."""
+    batch = random_batch(1, np.random.default_rng(0))
+    ids = batch.token_id[..., None] + (0 if argmax else 1) + 20 * np.arange(4)
+    ones = np.ones(batch.mask.shape, np.float32)
+    verdicts = np.array([0, 1, 1, 0, 1, 1], np.int8)
+    responses = {
+        "generation": [0] * 6,
+        "step": [1] * 6,
+        "response_id": batch.response_id.tolist(),
+        "group_id": [0] * 6,
+        "reward": (1.0 - verdicts).tolist(),
+        "verdict": ["wrong" if code else "right" for code in verdicts],
+        "n_tokens": batch.mask.sum(1).tolist(),
+    }
+    create_or_resume(folder, {}, resume=False)
+    with Recorder(folder, k=4, attempt=1) as recorder:
+        recorder.put(
+            dataclasses.replace(
+                batch,
+                rank=np.ones_like(batch.rank),
+                top_id=ids,
+                forking=batch.mask,
+                verdict=verdicts,
+                credit=Credit(ones, ones, 0 * ones),
+                responses=responses,
+            )
+        )
+        recorder.end_step(1)
+
+
+@pytest.mark.parametrize("argmax", [True, False])
+def test_simko_would_punish_the_argmax_alone(argmax, tmp_path):
+    """Of tokens that tie at rank 1, as they do in bfloat16, the released code takes the argmax."""
+    one_step(tmp_path / "run", argmax=argmax)
+    with simko.store.open(tmp_path) as connection:
+        milder, harder = (
+            connection.sql(
+                f"SELECT push FROM push_under('simko', alpha := 0, lambda_top1 := {by}) ORDER BY verdict, k"
+            ).fetchall()
+            for by in (1.0, 1.5)
+        )
+    assert len(milder) == 12
+    assert (milder != harder) == argmax
+
+
+def counterfactual(method, batch, rewards, share):
+    """The batch with the credit of another method, written out by hand; `share` of its rollouts' tokens are right."""
     groups = {}
     for response, reward in rewards.items():
         groups.setdefault(response // 4, []).append(reward)
@@ -279,7 +363,9 @@ def counterfactual(method, batch, rewards):
     advantage = np.array([rewards[i] - np.mean(groups[i // 4]) for i in ids])
     advantage /= np.array([np.std(groups[i // 4], ddof=1) for i in ids]) + 1e-4
     right = batch.verdict == 0
-    flat = {"psr": right * 1.0, "nsr": right - 1.0, "w_reinforce": np.where(right, 0.1, -1.0)}.get(method, advantage)
+    kept = {"psr": share, "nsr": 1 - share}.get(method, 1.0)
+    flat = {"psr": right / kept, "nsr": (right - 1.0) / kept, "w_reinforce": np.where(right, 0.1, -1.0)}
+    flat = flat.get(method, advantage)
     credit = np.repeat(flat[:, None], batch.mask.shape[1], 1)
     smoothing = np.zeros(batch.mask.shape)
     if method == "simko":

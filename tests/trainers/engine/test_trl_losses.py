@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from free_logits import trainer_on, trl_loss_and_gradient
-from scoring import loss_and_gradient, scored
+from scoring import loss_and_gradient, ppo_loss, scored
 from simko.trainers.engine.trainer import RankedGRPOTrainer
 from simko.trainers.objectives import GroupObjective
 from simko.trainers.options.arguments import RunArguments
@@ -171,6 +171,38 @@ def test_the_entropy_bonus_has_the_gradient_of_the_mean_entropy(tmp_path):
     assert loss.item() == pytest.approx((plain - bonus).item(), abs=1e-12)
     expected = plain_gradient - torch.autograd.grad(bonus, logits)[0]
     torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("epsilon", [{"epsilon": 0.01}, {"epsilon": 0.2, "epsilon_high": 0.04}])
+def test_clip_cov_leaves_the_tokens_alone_that_epsilon_clips(epsilon, tmp_path):
+    """[0, 3] has γ = 1.05 and A > 0, [1, 0] γ = 0.9 and A < 0: where ε clips them they are no candidates."""
+    trainer = trainer_on(LOGITS, run_of("clip_cov"), tmp_path, **epsilon)
+    loss, gradient = trl_loss_and_gradient(trainer, TOKEN, LOG_RATIO, MASK, credited(trainer.objective), RIGHT)
+    clip = {"low": epsilon["epsilon"], "high": epsilon.get("epsilon_high", epsilon["epsilon"])}
+    logits = LOGITS.clone().requires_grad_(True)
+    fields = {f"epsilon_{side}": value for side, value in clip.items()}
+    batch = scored(logits, TOKEN, MASK, credited(trainer.objective), RIGHT, 0, OLD, **fields)
+    expected = ppo_loss(trainer.objective, batch, **clip)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-12)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, logits)[0], rtol=1e-9, atol=1e-12)
+    candidates = trainer.objective(batch).forking
+    assert not candidates[0, 3] and candidates[1, 0] == (epsilon["epsilon"] == 0.2)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_tokens_that_tie_at_rank_1_simko_punishes_the_argmax_alone(first, tmp_path):
+    """The candidates 1 and 3 have equal logits: the argmax is 1, whatever the rank of 3."""
+    logits = torch.tensor([[[0.0, 2.0, 1.0, 2.0, -1.0], [50.0, 0, 0, 0, 0]]], dtype=torch.float64)
+    inputs = (
+        torch.tensor([[1 if first else 3, 0]]),
+        torch.zeros(1, 2, dtype=torch.float64),
+        torch.ones(1, 2, dtype=torch.bool),
+        torch.tensor([-1.0], dtype=torch.float64),
+        torch.tensor([False]),
+    )
+    _, ours = trl_loss_and_gradient(trainer_on(logits, run_of("simko"), tmp_path / "simko"), *inputs)
+    _, grpo = trl_loss_and_gradient(trainer_on(logits, run_of("grpo"), tmp_path / "grpo"), *inputs)
+    torch.testing.assert_close(ours[0, 0], grpo[0, 0] * (1.5 if first else 1.0))
 
 
 def three_of_eight(completions, **_):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import simko.store
 from tiny import assert_same_history
 
@@ -40,3 +41,13 @@ def test_two_ranks_equal_stock_trl_and_log_one_run(tmp_path):
             "SELECT step, sum(n_responses), bool_and(complete) FROM rollups GROUP BY step ORDER BY step"
         ).fetchall()
         assert steps == [(step, 16, True) for step in (1, 2, 3, 4)]
+    with simko.store.open(tmp_path / "psr") as connection:
+        weights = connection.execute(
+            "SELECT t.worker, r.generation, min(t.weight / t.ratio), max(t.weight / t.ratio), min(s.scale) "
+            "FROM tokens t JOIN responses r USING (run, attempt, response_id) JOIN (SELECT generation, sum(n_tokens) / "
+            "sum(n_tokens) FILTER (verdict = 'right') AS scale FROM responses GROUP BY generation) s "
+            "ON s.generation = r.generation WHERE t.weight <> 0 GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+    assert {(worker, generation) for worker, generation, *_ in weights} == {(w, g) for w in (0, 1) for g in (0, 1)}
+    for _, _, low, high, scale in weights:  # one mean over the right answers of both processes
+        assert (low, high) == (pytest.approx(scale, rel=1e-4), pytest.approx(scale, rel=1e-4))

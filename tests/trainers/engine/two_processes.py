@@ -17,16 +17,28 @@ from simko.store.layout.run import create_or_resume
 from simko.store.writing.recorder import Recorder
 from simko.trainers.engine.ending import leave_together
 from simko.trainers.engine.trainer import RankedGRPOTrainer
+from simko.trainers.objectives import psr
 from trl import GRPOTrainer
 
 folder = Path(sys.argv[1])
 
 
-def a_trainer(trainer_class):
+def a_trainer(trainer_class, reward=tiny.even_share, **given):
     arguments = tiny.config(folder / "out", per_device_train_batch_size=8)
-    trainer = trainer_class(tiny.llama(), tiny.even_share, arguments, tiny.prompts(), processing_class=tiny.tokenizer())
+    trainer = trainer_class(tiny.llama(), reward, arguments, tiny.prompts(), processing_class=tiny.tokenizer(), **given)
     assert trainer.accelerator.num_processes == 2
     return trainer
+
+
+def train_with_probe(trainer, run):
+    rank = trainer.accelerator.process_index
+    if rank == 0:
+        create_or_resume(run, {"run": run.name}, resume=False)
+    trainer.accelerator.wait_for_everyone()
+    recorder = Recorder(run, k=3, attempt=1, start_step=0, rank=rank, world_size=2)
+    with Probe.attach(trainer.model, run, k=3, recorder=recorder) as probe:
+        trainer.attach(probe)
+        trainer.train()
 
 
 def train_both():
@@ -34,15 +46,9 @@ def train_both():
     stock.train()
 
     ours = a_trainer(RankedGRPOTrainer)
-    rank = ours.accelerator.process_index
-    if rank == 0:
-        create_or_resume(folder / "run", {"run": "run", "method": "grpo"}, resume=False)
-    ours.accelerator.wait_for_everyone()
-    recorder = Recorder(folder / "run", k=3, attempt=1, start_step=0, rank=rank, world_size=2)
-    with Probe.attach(ours.model, folder / "run", k=3, recorder=recorder) as probe:
-        ours.attach(probe)
-        ours.train()
-    if rank == 0:
+    train_with_probe(ours, folder / "run")
+    train_with_probe(a_trainer(RankedGRPOTrainer, tiny.first_is_even, objective=psr()), folder / "psr")
+    if ours.accelerator.process_index == 0:
         for name, trainer in {"stock": stock, "ours": ours}.items():
             (folder / f"{name}.json").write_text(json.dumps(tiny.history(trainer)))
 

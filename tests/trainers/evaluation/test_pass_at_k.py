@@ -198,6 +198,14 @@ def test_a_sampled_curve_ends_where_the_draws_do():
     assert curve[8].mean == 0.5  # of the two problems with eight responses
 
 
+@pytest.mark.parametrize(("n", "largest"), [(255, 128), (300, 256), (512, 512), (1024, 1024)])
+def test_a_sampled_curve_goes_as_far_as_the_draws(n, largest):
+    curve = sampled_curve([n, n], [1, 3])
+    assert max(curve) == largest
+    expected = [1 - math.comb(n - c, largest) / math.comb(n, largest) for c in (1, 3)]
+    assert curve[largest].mean == pytest.approx(sum(expected) / 2, rel=1e-9)
+
+
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=6), k=st.sampled_from(K_GRID))
 def test_exact_pass_at_k_is_one_minus_the_chance_of_k_misses(p, k):
     """Against 1 − (1 − p)^k in exact rational arithmetic."""

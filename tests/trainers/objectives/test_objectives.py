@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from simko.trainers.objectives import (
     ForkingTokens,
     KLCov,
     PassAtKTraining,
+    ScoredBatch,
     nsr,
     psr,
     w_reinforce,
@@ -91,11 +93,55 @@ def test_covariance_is_the_vectors():
     torch.testing.assert_close(covariance, torch.tensor(expected, dtype=torch.float64), atol=1e-9, rtol=0)
 
 
+@pytest.mark.parametrize("objective", [psr(), nsr(), w_reinforce(0.1)])
+def test_the_mean_over_the_kept_class_is_that_of_the_whole_batch(objective):
+    """However the rows are split into micro-batches, their losses under one normaliser add up to the whole's."""
+    random = torch.Generator().manual_seed(3)
+    rows, width = 12, 5
+    logprob = -torch.rand(rows, width, dtype=torch.float64, generator=random)
+    mask = torch.arange(width) < torch.randint(1, width + 1, (rows, 1), generator=random)
+    right = torch.rand(rows, generator=random) < 0.4
+    wrong = ~right & (torch.rand(rows, generator=random) < 0.8)  # the rest is unjudged
+    rewards = torch.where(right, 1.0, torch.where(wrong, 0.0, torch.nan)).double()
+    advantages = objective.group_advantages(rewards.view(1, -1), torch.zeros(1, rows, dtype=torch.float64)).flatten()
+    kept = (right & (objective.positive > 0)) | (wrong & (objective.negative > 0))
+    expected = -(logprob * advantages[:, None] * mask).sum() / (mask & kept[:, None]).sum()
+
+    def loss(size, **shares):
+        parts = []
+        for rows_of in torch.arange(rows).split(size):
+            values = {"logprob": logprob, "mask": mask, "advantages": advantages, "right": right, "wrong": wrong}
+            taken = {name: value[rows_of] for name, value in values.items()}
+            empty = logprob.new_empty(0, 0, 0)
+            batch = ScoredBatch(
+                **taken, old_logprob=taken["logprob"], entropy=-taken["logprob"], top_logprob=empty,
+                rank=logprob.new_empty(0, 0), **shares,
+            )  # fmt: skip
+            surrogate = objective(batch)
+            parts.append(-(surrogate.logprob * surrogate.advantages[:, None] * taken["mask"]).sum() / mask.sum())
+        return sum(parts)
+
+    shares = {
+        name: (mask & own[:, None]).sum().double() / mask.sum()
+        for name, own in (("right_share", right), ("wrong_share", wrong))
+    }
+    for size in (1, 3, 12):
+        assert loss(size, **shares).item() == pytest.approx(expected.item(), rel=1e-12)
+    assert loss(12).item() == pytest.approx(expected.item(), rel=1e-12)
+    assert (objective.positive and objective.negative) or loss(3).item() != pytest.approx(expected.item(), rel=1e-3)
+
+
+def test_a_batch_without_the_kept_class_has_no_loss():
+    batch = replace(batch_for(psr()), right=torch.zeros(2, dtype=torch.bool), advantages=torch.zeros(2).double())
+    for share in (None, torch.tensor(0.0)):
+        assert not psr()(replace(batch, right_share=share)).advantages.any()
+
+
 def test_clip_cov_takes_few_and_leaves_clipped_tokens_alone():
     few = ClipCov(1e-9, 0.05, 5.0)
     assert few(batch_for(few)).forking.sum() == 1
-    tight = ClipCov(1.0, 0.05, 5.0, clip=0.01)
-    clipped = tight(batch_for(tight)).forking
+    tight = ClipCov(1.0, 0.05, 5.0)
+    clipped = tight(replace(batch_for(tight), epsilon_low=0.01, epsilon_high=0.01)).forking
     assert clipped.int().tolist() == [[0, 0, 1, 0], [0, 0, 1, 0]]  # [0, 3] has γ = 1.05, A > 0; [1, 0] γ = .9, A < 0
     none = ClipCov(1.0, 100.0, 200.0)
     assert not none(batch_for(none)).forking.any()
