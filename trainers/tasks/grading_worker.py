@@ -73,7 +73,8 @@ def verdict(text: str, gold: str) -> str:
             return "wrong"
         reference, answer = plain_number(gold), plain_number(boxed)
         if reference is not None and answer is not None:
-            return "right" if _are_close(reference, answer) else "wrong"
+            rounded = "." in gold or "." in boxed
+            return "right" if reference == answer or (rounded and _are_close(reference, answer)) else "wrong"
         if bare(gold) and bare(gold) == bare(boxed):
             return "right"
     try:
@@ -103,9 +104,9 @@ def _compared(expected: Sequence[Any], result: Sequence[Any], *, percent: bool) 
 
 
 def _are_close(first: Fraction, second: Fraction) -> bool:
-    """Equal to six decimals, as math-verify has it, and to one part in a thousand, which tells small numbers apart."""
+    """Equal but for rounding: to six decimals, and to a thousandth, which tells small numbers apart."""
     apart = abs(first - second)
-    return apart == 0 or (apart < Fraction(1, 2_000_000) and apart <= max(abs(first), abs(second)) / 1000)
+    return apart < Fraction(1, 2_000_000) and apart <= max(abs(first), abs(second)) / 1000
 
 
 def _formula(text: str) -> Any:

@@ -51,6 +51,8 @@ def grader() -> Iterator[MathGrader]:
         (r"\boxed{0.0000013}", "0.0000012", "wrong"),
         (r"\boxed{3e-9}", r"3\times 10^{-9}", "right"),
         (r"\boxed{4e-9}", r"3\times 10^{-9}", "wrong"),
+        (r"\boxed{\frac{1}{3601}}", r"\frac{1}{3600}", "wrong"),
+        (r"\boxed{0.3333333}", r"\frac{1}{3}", "right"),
         (r"\boxed{\frac{1}{2005!}}", r"\frac{1}{2004!}", "wrong"),
         (r"\boxed{E_1 + \frac{2}{3} E_3}", r"E_1 + \frac{2}{3} E_2", "wrong"),
         (r"\boxed{2}", r"\hbar \omega(v+1 / 2)-\frac{E_{0}^{2} e^{2}}{2 m \omega^{2}}", "wrong"),
