@@ -30,6 +30,7 @@ class Made:
     scale: float = 1.0
     status: str = "finished"
     options: dict[str, Any] = field(default_factory=dict)
+    validation: Any = None  # (E, Q): success probabilities of validation problems
 
     @property
     def name(self) -> str:
@@ -58,7 +59,7 @@ def write_study(folder: Path, made: list[Made], planned_only: tuple[str, ...] = 
 
 def write_run(folder: Path, run: Made) -> None:
     """One run of 40 steps with evaluations at 0, 20 and 40; as Λ(1) rises, Λ(2) and Λ(3) fall."""
-    create_or_resume(folder, {"method": run.method, "hyperparameters": {}, "config": {}}, resume=False)
+    create_or_resume(folder, {"method": run.method, "hyperparameters": run.options, "config": {}}, resume=False)
     rng = np.random.default_rng([run.seed, len(run.label)])
     success = np.asarray(run.success, float)
     success = success if success.ndim == 2 else np.repeat(success[:, None], PROBLEMS, 1)
@@ -66,6 +67,8 @@ def write_run(folder: Path, run: Made) -> None:
         for step in range(41):
             if step in EVALS:
                 recorder.put_evals(_evals(step, success[EVALS.index(step)]))
+                if run.validation is not None:
+                    recorder.put_evals(_evals(step, run.validation[EVALS.index(step)], "validation"))
             if step:
                 share = (step - 1) / 39
                 first = run.lambda_1[0] * (1 - share) + run.lambda_1[1] * share
@@ -73,11 +76,11 @@ def write_run(folder: Path, run: Made) -> None:
         recorder.close(run.status)
 
 
-def _evals(step: int, success: np.ndarray) -> dict[str, list[Any]]:
+def _evals(step: int, success: np.ndarray, split: str = "heldout") -> dict[str, list[Any]]:
     ids = [f"problem-{i}" for i in range(len(success))]
     n = len(ids)
     return {
-        "step": [step] * n, "split": ["heldout"] * n, "source": ["exact"] * n, "prompt_id": ids,
+        "step": [step] * n, "split": [split] * n, "source": ["exact"] * n, "prompt_id": ids,
         "success": success.tolist(),
     }  # fmt: skip
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
 from ...store.reading.incomplete_steps import incomplete_steps
 from ...store.reading.named_queries import named_query
 from ..components.view import View, empty, heading, live, plain
-
-_LOGPROBS = {"raw": "raw (temperature 1)", "processed": "at the sampling temperature"}
 
 
 def show() -> None:
@@ -81,6 +81,17 @@ def _most(k: float) -> str:
     return "" if pd.isna(k) else str(int(k))
 
 
+def logprobs_in_words(probe: dict[str, Any]) -> str:
+    """Of which distribution the logged log-probabilities are, from the entry `probe` of `run.json`."""
+    kind = str(probe.get("logprobs"))
+    if kind != "raw":
+        return kind
+    temperature = probe.get("temperature")
+    if not isinstance(temperature, (int, float)):
+        return "raw, at a temperature that is not recorded"
+    return f"raw: of softmax(logits / {temperature:g})"
+
+
 def _semantics(view: View, runs: list[str]) -> pd.DataFrame:
     """One row a run, one column a fact."""
     folders = {result.name: str(result.path) for result in view.mirror.runs}
@@ -89,13 +100,12 @@ def _semantics(view: View, runs: list[str]) -> pd.DataFrame:
         info = view.mirror.info(run)
         probe = info.get("probe") or {}
         options = info.get("hyperparameters") or {}
-        logprobs = str(probe.get("logprobs"))
         facts.append(
             {
                 "run": run,
                 "K": probe.get("k"),
                 "temperature": probe.get("temperature"),
-                "log-probabilities": _LOGPROBS.get(logprobs, logprobs),
+                "log-probabilities": logprobs_in_words(probe),
                 "entropy": probe.get("entropy"),
                 "forking tokens": probe.get("forking"),
                 "ties": probe.get("tie_rule"),

@@ -5,8 +5,12 @@ its points is reached by a checkpoint, or outdone by drawing every response from
 linear, that of pass@k concave). A method's final point lies above, on or below it at its own pass@1. Three sets:
 `early-stopped` (checkpoints of the reference run of the same seed), `lr-scaled` (final points of the reference at other
 learning rates, same seed) and `both`. A pass@1 higher than any point of the reference is `beyond`, where nothing can be
-compared. Exact pass@k has no sampling noise, but the best of many checkpoints on the same problems is a slightly
-flattering reference.
+compared.
+
+The best of many checkpoints on some problems owes part of its lead to these problems, so a comparison on the same ones
+flatters the reference. `Matched.cross_fitted` chooses the checkpoints on one part of the problems and compares on the
+other: on validation problems and held-out ones where both were evaluated, else on random halves of the held-out ones
+in turn. The pass@1 that was equal on the one part may differ a little on the other.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from .seed_bootstrap import Estimate, draws, interval_of
 Array = npt.NDArray[np.float64]
 KINDS = ("both", "early-stopped", "lr-scaled")
 _RESAMPLES = 400
+_SPLITS = 200
+"""Random halves that a cross-fitted figure is averaged over, each compared both ways."""
 
 
 @dataclass(frozen=True)
@@ -32,24 +38,43 @@ class Matched:
         label: the method's.
         k: of pass@k.
         kind: which points made the frontier.
-        difference: pass@k minus the frontier's at the same pass@1, over the seeds that can be compared.
+        same_problems: pass@k minus the frontier's at the same pass@1, over the seeds that can be compared; checkpoints
+            chosen and compared on the same problems, which flatters the reference.
+        cross_fitted: the same with checkpoints chosen on other problems than those compared on.
+        chosen_on: `validation problems`, or `halves of the held-out problems`.
         beyond: seeds whose pass@1 no point of the reference reaches.
     """
 
     label: str
     k: int
     kind: str
-    difference: Estimate
+    same_problems: Estimate
+    cross_fitted: Estimate
+    chosen_on: str
     beyond: int
 
     @property
     def verdict(self) -> str:
-        """`above`, `on` or `below` the frontier, `beyond` it, or `undecided` with fewer than three seeds."""
-        if self.beyond > self.difference.seeds:
+        """By the cross-fitted figure: `above`, `on`, `below`, `beyond`, or `undecided` with fewer than three seeds."""
+        if self.beyond > self.cross_fitted.seeds:
             return "beyond"
-        if self.difference.seeds < 3:
+        if self.cross_fitted.seeds < 3:
             return "undecided"
-        return {1: "above", 0: "on", -1: "below"}[self.difference.sign]
+        return {1: "above", 0: "on", -1: "below"}[self.cross_fitted.sign]
+
+
+@dataclass(frozen=True)
+class Points:
+    """A method's final point (P,) and the reference's points (N, P), pass@1 and pass@k of each problem."""
+
+    one: Array
+    several: Array
+    ones: Array
+    many: Array
+
+    def weighted(self, weights: Array) -> tuple[Array, Array, Array, Array]:
+        """Means over problems under each row of weights (R, P): (R,), (R,), (R, N), (R, N)."""
+        return weights @ self.one, weights @ self.several, weights @ self.ones.T, weights @ self.many.T
 
 
 def frontier_at(pass_at_1: float, points: Array) -> float:
@@ -59,24 +84,27 @@ def frontier_at(pass_at_1: float, points: Array) -> float:
         pass_at_1: where.
         points: (N, 2) of the reference, (pass@1, pass@k).
     """
-    order = points[np.lexsort((-points[:, 1], -points[:, 0]))]  # from the highest pass@1 down
-    if pass_at_1 > order[0, 0] + 1e-12:
-        return float("nan")
-    best = np.maximum.accumulate(order[:, 1])
-    unbeaten = order[np.concatenate([[True], order[1:, 1] > best[:-1]])]
-    hull: list[Array] = []
-    for point in unbeaten:
-        while len(hull) > 1 and not _bends_outwards(hull[-2], hull[-1], point):
-            hull.pop()
-        hull.append(point)
-    corners = np.array(hull[::-1])
-    return float(np.interp(pass_at_1, corners[:, 0], corners[:, 1]))
+    return float(_mixture(pass_at_1, points[:, 0], points[:, 1]) @ points[:, 1])
 
 
-def _bends_outwards(a: Array, b: Array, c: Array) -> bool:
-    """Whether b lies above the line from c up to a (pass@1 falls from a to c)."""
-    rise = (a[0] - c[0]) * (b[1] - c[1]) - (a[1] - c[1]) * (b[0] - c[0])
-    return bool(rise > 0)
+def _mixture(at: float, x: Array, y: Array) -> Array:
+    """The shares (N,) of the points that make the frontier at a pass@1, one or two of them; NaN beyond its end."""
+    order = np.lexsort((-y, -x))  # from the highest pass@1 down
+    highest = np.maximum.accumulate(y[order])
+    unbeaten = order[np.concatenate([[True], y[order[1:]] > highest[:-1]])]
+    shares = np.zeros(len(x))
+    right = unbeaten[x[unbeaten] >= at - 1e-12]
+    left = unbeaten[len(right) :]
+    if not len(right):
+        return np.full(len(x), np.nan)
+    if not len(left):
+        shares[right[-1]] = 1.0
+        return shares
+    to_the_right = np.clip((at - x[left]) / (x[right][:, None] - x[left]), 0.0, 1.0)
+    height = y[left] + to_the_right * (y[right][:, None] - y[left])
+    r, s = np.unravel_index(height.argmax(), height.shape)  # the highest line between a point on each side
+    shares[right[r]], shares[left[s]] = to_the_right[r, s], 1.0 - to_the_right[r, s]
+    return shares
 
 
 def reference_points(outcomes: Outcomes, reference: str, seed: int, kind: str) -> list[tuple[Outcome, int]]:
@@ -93,27 +121,109 @@ def reference_points(outcomes: Outcomes, reference: str, seed: int, kind: str) -
 
 def matched(outcomes: Outcomes, label: str, reference: str, k: int, kind: str = "both") -> Matched:
     """A method's final point against the reference's frontier of the same seed, problems and seeds resampled."""
-    result, resampled = [], []
-    beyond = 0
+    same: list[tuple[float, Array]] = []
+    crossed: list[tuple[float, Array]] = []
+    beyond, by_validation = 0, True
     for seed, outcome in outcomes.of(label).items():
-        points = reference_points(outcomes, reference, seed, kind)
-        if not points:
+        pairs = reference_points(outcomes, reference, seed, kind)
+        if not pairs:
             continue
-        ones = np.array([o.passes[1][e] for o, e in points])
-        many = np.array([o.passes[k][e] for o, e in points])
-        one, several = outcome.final(1), outcome.final(k)
-        at = several.mean() - frontier_at(one.mean(), np.column_stack([ones.mean(1), many.mean(1)]))
-        if np.isnan(at):
+        heldout = _points(outcome, pairs, k)
+        validation = _points(outcome, pairs, k, validation=True) if _have_validation(outcome, pairs, k) else None
+        by_validation &= validation is not None
+        result = on_same_problems(heldout)
+        if np.isnan(result[0]):
             beyond += 1
             continue
-        result.append(at)
-        weights = draws(len(one), 1, _RESAMPLES) / len(one)
-        x, y = weights @ ones.T, weights @ many.T
-        a, b = weights @ one, weights @ several
-        resampled.append([b[r] - frontier_at(a[r], np.column_stack([x[r], y[r]])) for r in range(_RESAMPLES)])
-    if not result:
-        return Matched(label, k, kind, interval_of(np.empty(0), np.empty(0)), beyond)
-    by_resample = np.array(resampled)  # (S, R); a resample beyond the frontier tells nothing of that seed
-    chosen = draws(len(result), 0, _RESAMPLES).T * ~np.isnan(by_resample)
+        same.append(result)
+        crossed.append(cross_fitted(heldout, validation))
+    crossed = [result for result in crossed if not np.isnan(result[0])]
+    chosen_on = "validation problems" if crossed and by_validation else "halves of the held-out problems"
+    return Matched(label, k, kind, _over_seeds(same), _over_seeds(crossed), chosen_on, beyond)
+
+
+def _points(outcome: Outcome, pairs: list[tuple[Outcome, int]], k: int, *, validation: bool = False) -> Points:
+    def passes(of: Outcome, at: int) -> dict[int, Array]:
+        return of.validation if validation else of.passes
+
+    ones, many = (np.array([passes(o, n)[n][e] for o, e in pairs]) for n in (1, k))
+    return Points(passes(outcome, 1)[1][-1], passes(outcome, k)[k][-1], ones, many)
+
+
+def _have_validation(outcome: Outcome, pairs: list[tuple[Outcome, int]], k: int) -> bool:
+    """Whether the same validation problems were evaluated whenever the held-out ones were."""
+    runs = [outcome, *(o for o, _ in pairs)]
+    shapes = {o.validation[n].shape[1] for o in runs for n in (1, k) if n in o.validation}
+    return len(shapes) == 1 and all(
+        n in o.validation and len(o.validation[n]) == len(o.steps) for o in runs for n in (1, k)
+    )
+
+
+def on_same_problems(points: Points, *, resamples: int = _RESAMPLES) -> tuple[float, Array]:
+    """(value, (R,) resamples): pass@k minus the frontier's at the same pass@1, all on the same problems."""
+    weights = _all_and_drawn(len(points.one), 1, resamples)
+    values = _compared(points, weights, points, weights)
+    return float(values[0]), values[1:]
+
+
+def _all_and_drawn(p: int, seed: int, resamples: int) -> Array:
+    """(1 + R, P) weights of problems: all alike, then as drawn with replacement."""
+    return np.vstack([np.full((1, p), 1 / p), draws(p, seed, resamples) / p])
+
+
+def _compared(choose: Points, choosing: Array, compare: Points, comparing: Array) -> Array:
+    """(R,) pass@k minus the frontier's: its points chosen under some weights, all figures under others.
+
+    Args:
+        choose, compare: on the problems chosen on and compared on.
+        choosing: (R, P) weights of the problems chosen on.
+        comparing: (R, Q) weights of the problems compared on.
+    """
+    at, _, x, y = choose.weighted(choosing)
+    shares = np.array([_mixture(*row) for row in zip(at, x, y, strict=True)])
+    _, several, _, many = compare.weighted(comparing)
+    result: Array = several - (shares * many).sum(1)
+    return result
+
+
+def cross_fitted(
+    heldout: Points, validation: Points | None = None, *, resamples: int = _RESAMPLES, splits: int = _SPLITS
+) -> tuple[float, Array]:
+    """pass@k minus the frontier's at the same pass@1, its checkpoints chosen on other problems than compared on.
+
+    Args:
+        heldout: on the problems compared on.
+        validation: on the problems chosen on; None: random halves of the held-out ones, both ways.
+        resamples: of the problems.
+        splits: random halves that the value is averaged over, at most `resamples`.
+
+    Returns:
+        (value, (R,) resampled values); NaN where the frontier does not reach the pass@1 in half of the splits.
+    """
+    p = len(heldout.one)
+    if validation is not None:
+        choosing = _all_and_drawn(len(validation.one), 2, resamples)
+        comparing = _all_and_drawn(p, 1, resamples)
+        values = _compared(validation, choosing, heldout, comparing)
+        return float(values[0]), values[1:]
+    if p < 2:
+        return float("nan"), np.full(resamples, np.nan)
+    rng = np.random.default_rng(3)
+    first = rng.permuted(np.tile(np.arange(p) < p // 2, (resamples, 1)), axis=1)
+    halves = [half / half.sum(1, keepdims=True) for half in (first, ~first)]
+    drawn = [rng.multinomial(n, half) / n for n, half in zip((p // 2, p - p // 2), halves, strict=True)]
+    by_split, resampled = (
+        np.mean([_compared(heldout, w[i][:n], heldout, w[1 - i][:n]) for i in (0, 1)], axis=0)
+        for w, n in ((halves, splits), (drawn, resamples))
+    )
+    known = ~np.isnan(by_split)
+    return float(by_split[known].mean()) if known.mean() >= 0.5 else float("nan"), resampled
+
+
+def _over_seeds(seeds: list[tuple[float, Array]]) -> Estimate:
+    if not seeds:
+        return interval_of(np.empty(0), np.empty(0))
+    by_resample = np.array([resamples for _, resamples in seeds])  # (S, R); NaN: beyond in that resample
+    chosen = draws(len(seeds), 0, _RESAMPLES).T * ~np.isnan(by_resample)
     means = (chosen * np.nan_to_num(by_resample)).sum(0) / np.where(chosen.sum(0) > 0, chosen.sum(0), np.nan)
-    return Matched(label, k, kind, interval_of(np.array(result), means), beyond)
+    return interval_of(np.array([value for value, _ in seeds]), means)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,7 @@ RANKS = (1, 2, 3)
 
 _EVALS = """
 SELECT run, step, prompt_id, n, c, success FROM evals
-WHERE split = 'heldout' AND source = (SELECT min(source) FROM evals WHERE split = 'heldout')
+WHERE split = $1 AND source = (SELECT min(source) FROM evals WHERE split = $1)
 ORDER BY run, step, prompt_id
 """
 _ENDS = """
@@ -44,9 +44,10 @@ class Outcome:
     Attributes:
         planned: which one.
         steps: (E,) optimizer steps done at the evaluations.
-        passes: k → (E, P) pass@k of each problem, for every k of `K_GRID` it can tell; columns of all runs of a study
-            are the same problems.
+        passes: k → (E, P) pass@k of each held-out problem, for every k of `K_GRID` it can tell; columns of all runs of
+            a study are the same problems.
         start, finish: (3,) Λ(1..3) over the first and the last fortieth of the steps.
+        validation: k → (E, Q) pass@k of each validation problem at the same steps; empty where they differ or are none.
     """
 
     planned: StudyRun
@@ -54,6 +55,7 @@ class Outcome:
     passes: dict[int, Array]
     start: Array
     finish: Array
+    validation: dict[int, Array] = field(default_factory=dict)
 
     def final(self, k: int) -> Array:
         """(P,) pass@k of each problem after training."""
@@ -76,7 +78,8 @@ class Outcomes:
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        evals = dict(list(study.frame(_EVALS).groupby("run", sort=False)))
+        evals = dict(list(study.frame(_EVALS, "heldout").groupby("run", sort=False)))
+        validation = dict(list(study.frame(_EVALS, "validation").groupby("run", sort=False)))
         ends = study.frame(_ENDS).pivot(index="run", columns="k", values=["start", "finish"])
         self.by_run: dict[str, Outcome] = {}
         self.left_out: dict[str, str] = {}
@@ -92,7 +95,9 @@ class Outcomes:
             else:
                 row = ends.loc[planned.run]
                 start, finish = (row[name].reindex(RANKS).to_numpy(np.float64) for name in ("start", "finish"))
-                self.by_run[planned.run] = Outcome(planned, *_passes(evals[planned.run]), start, finish)
+                steps, passes = _passes(evals[planned.run])
+                beside = _beside(steps, validation.get(planned.run))
+                self.by_run[planned.run] = Outcome(planned, steps, passes, start, finish, beside)
 
     @cached_property
     def ks(self) -> list[int]:
@@ -134,6 +139,14 @@ class Outcomes:
         """Λ(rank) at the end of a label minus the reference's, paired by seed."""
         ours, theirs = self.of(label), self.of(reference)
         return estimate([ours[s].finish[rank - 1] - theirs[s].finish[rank - 1] for s in ours if s in theirs])
+
+
+def _beside(steps: npt.NDArray[np.int64], rows: object) -> dict[int, Array]:
+    """pass@k of validation problems where they were evaluated at the same steps, else nothing."""
+    if rows is None:
+        return {}
+    at, passes = _passes(rows)
+    return passes if np.array_equal(at, steps) else {}
 
 
 def _passes(rows: object) -> tuple[npt.NDArray[np.int64], dict[int, Array]]:

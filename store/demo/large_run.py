@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..errors import RunUnwritable
 from ..layout.meaning import meaning_of
 from ..layout.run import create_or_resume, write_vocabulary
 from ..layout.schema import VERDICTS
@@ -132,6 +133,10 @@ def large_run_steps(
             if step % max(1, steps // 10) == 0:
                 writer.put_evals(_evals(success, step))
             yield done
+    if writer.error is not None:  # in training it only warns
+        raise RunUnwritable(
+            f"{run_dir} is not whole ({writer.error}); make room, remove that folder and call this again"
+        ) from writer.error
 
 
 def write_large_run(folder: Path, *, name: str, tokens: int, **options: Any) -> Path:

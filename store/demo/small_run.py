@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import RunUnwritable
 from ..layout.meaning import meaning_of
 from ..layout.run import create_or_resume, next_attempt, write_vocabulary
 from ..layout.schema import Verdict
@@ -147,6 +148,10 @@ def demonstration_steps(
             if step % every == 0 or step == steps:
                 writer.put_evals(_evals(policy, step, sharpness(step)))
             yield step
+    if writer.error is not None:  # in training it only warns
+        raise RunUnwritable(
+            f"{run_dir} is not whole ({writer.error}); make room, remove that folder and call this again"
+        ) from writer.error
 
 
 def write_demonstration_run(folder: Path, *, name: str, **options: Any) -> Path:

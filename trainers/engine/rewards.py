@@ -1,7 +1,7 @@
 """A task's judge as a reward function of TRL: 1.0 right, 0.0 wrong, None where it could not be judged.
 
 TRL leaves a None out of the group's mean and gives the response no advantage, so a grader's time-out never becomes a
-silent zero.
+silent zero. The share of responses about which a task's two graders disagree is logged as `graders_disagree`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from ..evaluation.decoding import response_texts
 from ..tasks import Task
+from ..tasks.base import disagreement_of
 
 
 class TaskReward:
@@ -44,6 +45,9 @@ class TaskReward:
         verdicts = self._task.judge(texts, answer)
         if log_metric is not None:
             log_metric("unjudged", sum(v == "unjudged" for v in verdicts) / len(verdicts))
+            disagreement = disagreement_of(self._task)
+            if disagreement is not None:
+                log_metric("graders_disagree", disagreement.count / len(verdicts))
         return [None if v == "unjudged" else float(v == "right") for v in verdicts]
 
     def __enter__(self) -> TaskReward:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ...store.analysis.estimators import bootstrap_interval, pass_at_k, pass_at_k_exact
 from ...store.layout.schema import K_GRID, K_SHOWN
 from ..errors import EvaluationImpossible, HeldoutMissing
-from ..tasks.base import Task
+from ..tasks.base import Disagreement, Task, disagreement_of
 from .exact import exact_success
 from .sampling import sample_responses
 
@@ -41,10 +41,12 @@ class Evaluation:
     Attributes:
         columns: of the `evals` table: split, source, prompt_id, n, c, n_unjudged, success.
         curves: per source, pass@k by k. A sampled curve ends at the largest number of judged responses.
+        disagreement: of the task's two graders about the sampled responses; None with one grader.
     """
 
     columns: dict[str, list[Any]] = field(default_factory=dict)
     curves: dict[Source, dict[int, PassAtKEstimate]] = field(default_factory=dict)
+    disagreement: Disagreement | None = None
 
     def __len__(self) -> int:
         """Rows for the `evals` table."""
@@ -75,7 +77,15 @@ class Evaluation:
         parts = [f"pass@{k} {curve[k].mean:.3f} [{curve[k].low:.3f}, {curve[k].high:.3f}]" for k in shown]
         problems = sum(source == self.source for source in self.columns.get("source", []))
         text = f"{'  '.join(parts) or 'nothing judged'}  ({self.source}, {problems} problems)"
-        return text + (f"  {self.unjudged} unjudged" if self.unjudged else "")
+        if self.unjudged:
+            text += f"  {self.unjudged} unjudged"
+        if self.disagreement is not None and self.disagreement.count:
+            text += (
+                f"  graders disagree on {self.disagreement.count} of {self.disagreement.judged} responses "
+                f"(the paper's rules: {self.disagreement.right_for_second} more right, "
+                f"{self.disagreement.wrong_for_second} more wrong)"
+            )
+        return text
 
     def add(self, split: str, source: Source, ids: Sequence[str], **values: Sequence[Any]) -> None:
         """Append one row a problem; values not given are NULL."""
@@ -159,6 +169,7 @@ def evaluate(
             exact=task.enumerates_answers,
         )
         n, c, unjudged = count_verdicts(task, texts, answers)
+        result.disagreement = disagreement_of(task)
         result.add(split, "sampled", ids, n=n.tolist(), c=c.tolist(), n_unjudged=unjudged.tolist())
         result.curves["sampled"] = sampled_curve(n, c, seed=seed)
     return result

@@ -7,6 +7,7 @@ A task's data sets have the columns `prompt` (text, or chat messages where the t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from ...store.layout.schema import Verdict
@@ -39,6 +40,32 @@ class Task(Protocol):
     def close(self) -> None:
         """Stop whatever the judge keeps running; the task can still be used afterwards."""
         ...
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Of the two graders about one batch of answers.
+
+    Attributes:
+        judged: answers that the first grader judged right or wrong.
+        right_for_second: those of them that were wrong and the second grader calls right.
+        wrong_for_second: those of them that were right and the second grader calls wrong, or could not tell.
+    """
+
+    judged: int = 0
+    right_for_second: int = 0
+    wrong_for_second: int = 0
+
+    @property
+    def count(self) -> int:
+        """Answers whose verdicts differ."""
+        return self.right_for_second + self.wrong_for_second
+
+
+def disagreement_of(task: Task) -> Disagreement | None:
+    """Of the task's two graders about the newest batch it judged; None for a task with one judge."""
+    result = getattr(task, "disagreement", None)
+    return result if isinstance(result, Disagreement) else None
 
 
 def judge_listed(texts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Verdict]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...store.layout.schema import Verdict
+from .base import Disagreement
 from .dataset import Purpose, read_rows
 from .grading import MathGrader
 from .problems import as_dataset
@@ -63,8 +64,13 @@ class MathTask:
         return dataset
 
     def judge(self, texts: Sequence[str], answers: Sequence[str]) -> list[Verdict]:
-        """By math-verify, with a time limit; see `grading.py`."""
+        """By math-verify, with a time limit, and once more by the paper's rules; see `grading.py`."""
         return self._grader.judge(texts, answers)
+
+    @property
+    def disagreement(self) -> Disagreement:
+        """Of the two graders about the newest batch."""
+        return self._grader.disagreement
 
     def close(self) -> None:
         """Stop the grader's processes."""

@@ -2,7 +2,7 @@ r"""From a data set's row to a problem: question and gold answer, in the layouts
 
 | layout | question | gold answer |
 |---|---|---|
-| verl | `prompt` (messages or text) | `reward_model.ground_truth` (text, or an object with `target`) |
+| verl | `prompt` (messages or text) | `reward_model.ground_truth`: text, or its `solution`'s box, else its `target` |
 | OlympiadBench | `question` or `problem` | `final_answer` (text or list) |
 | GSM8K | `question` or `problem` | `answer`, what follows `####` |
 | MATH-500, AIME | `question` or `problem` | `answer` |
@@ -51,8 +51,8 @@ def read_problem(row: dict[str, Any]) -> tuple[list[Message], str | None]:
 
 
 def _verl_gold(truth: dict[str, Any]) -> str | None:
-    solution = truth.get("solution")  # some published rows have an empty target although the solution has its box
-    return _answer(truth.get("target")) or _answer(last_boxed(solution) if isinstance(solution, str) else None)
+    solution = truth.get("solution")  # some published targets are empty or mangled (`{June20}`); the box never is
+    return _answer(last_boxed(solution) if isinstance(solution, str) else None) or _answer(truth.get("target"))
 
 
 def _gold(row: dict[str, Any]) -> str | None:

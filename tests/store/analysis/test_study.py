@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simko.store.analysis.ablations import ablation_claims
 from simko.store.analysis.claims import ClaimPart, DecidedClaim, verdicts
 from simko.store.analysis.correlation import checkpoints, correlations
-from simko.store.analysis.frontier import frontier_at, matched
+from simko.store.analysis.frontier import Points, cross_fitted, frontier_at, matched, on_same_problems
 from simko.store.analysis.outcomes import Outcomes
 from simko.store.analysis.push_check import foretold, push_fits
 from simko.store.analysis.seed_bootstrap import estimate, tails
@@ -127,6 +128,55 @@ def test_a_method_is_placed_against_the_reference_at_its_own_pass_at_1(tmp_path,
     assert result.beyond == (5 if final == "far" else 0)
 
 
+def noisy_checkpoints(rng, problems=80, checkpoints=17):
+    """A run's last checkpoint and those of an equal run on one trade-off curve, each off by luck on its problems."""
+    base = rng.beta(0.5, 1.5, size=problems)
+    at = np.append(np.linspace(0, 1, checkpoints), 0.5)[:, None]
+    success = np.where(base < 0.15, base * (1 - 0.9 * at), 0.9 * base ** (1 - 0.5 * at))
+    success = success + 0.1 * rng.normal(size=success.shape) * np.sqrt(success * (1 - success))
+    success = np.clip(success, 1e-4, 0.999)
+    many = 1 - (1 - success) ** 256
+    return Points(success[-1], many[-1], success[:-1], many[:-1])
+
+
+def test_the_best_of_many_checkpoints_flatters_the_reference_and_cross_fitting_does_not():
+    """Two equal methods: the truth is 0. Two hundred studies, so that the mean is known to about .0015."""
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(200):
+        points = noisy_checkpoints(rng)
+        values.append((on_same_problems(points, resamples=1)[0], cross_fitted(points, resamples=8, splits=8)[0]))
+    same, crossed = np.nanmean(values, axis=0)
+    error = np.nanstd([v[1] for v in values]) / np.sqrt(200)
+    assert same < -0.012
+    assert abs(crossed) < 0.003 + 2 * error < 0.01
+
+
+def test_checkpoints_are_chosen_on_validation_problems_where_there_are_some(tmp_path):
+    """On held-out problems one checkpoint is lucky; on validation problems it is not, so it is not chosen."""
+    made = []
+    for seed in SEEDS:
+        usual = np.full(40, 0.02) + jitter(seed, 0.0004)
+        lucky = np.array([usual, np.full(40, 0.08), usual])
+        made.append(Made("GRPO", "grpo", seed, lucky, validation=np.array([usual, usual - 0.01, usual])))
+        made.append(Made("SimKO", "simko", seed, np.array([usual] * 3), validation=np.array([usual] * 3)))
+    with open_study(write_study(tmp_path / "study", made)) as study:
+        result = matched(Outcomes(study), "SimKO", "GRPO", 64, "early-stopped")
+        words = next(s.words for s in findings(Outcomes(study)).sections if s.title == "At equal pass@1")
+    assert result.chosen_on == "validation problems" and "chosen on validation problems" in words
+    assert result.same_problems.mean < -0.2
+    assert result.cross_fitted.mean == pytest.approx(0, abs=1e-6) and result.verdict == "on"
+
+
+def test_without_validation_problems_halves_are_chosen_on(tmp_path):
+    with open_study(study_of(tmp_path, GRPO=(0.02, -0.1), SimKO=(0.1, -0.2))) as study:
+        result = matched(Outcomes(study), "SimKO", "GRPO", 256)
+        section = next(s for s in findings(Outcomes(study)).sections if s.title == "At equal pass@1")
+    assert result.chosen_on == "halves of the held-out problems" and result.chosen_on in section.words
+    assert {"pass@256, cross-fitted", "pass@256, same problems"} <= set(section.table.columns)
+    assert result.cross_fitted.mean == pytest.approx(result.same_problems.mean, abs=1e-9)  # all problems are alike here
+
+
 # Correlation
 
 
@@ -181,6 +231,79 @@ def test_verdicts_follow_the_data_and_not_the_paper(tmp_path):
     assert decided(paper) == {1: "holds", 2: "holds", 3: "holds", 4: "holds", 5: "holds"}
     opposite = study_of(tmp_path / "b", GRPO=(0.05, -0.5), PSR=(0.01, -0.6), NSR=(0.1, -0.4), SimKO=(0.03, -0.45))
     assert set(decided(opposite).values()) == {"does not hold"}
+
+
+@pytest.mark.parametrize(
+    ("pass_1", "result"),
+    [(0.05, "holds"), (0.045, "holds"), (0.02, "does not hold"), (0.033, "undecided")],
+)
+def test_pass_at_1_is_not_lower_up_to_a_margin(tmp_path, pass_1, result):
+    """GRPO has .05; a loss of more than .017 counts. The last one lies on the margin, seeds differing by as much."""
+    made = []
+    for seed in SEEDS:
+        made.append(Made("GRPO", "grpo", seed, [0.25, 0.1, 0.05]))
+        made.append(Made("SimKO", "simko", seed, [0.25, 0.1, pass_1 + jitter(seed, 0.002)]))
+    with open_study(write_study(tmp_path / "study", made)) as study:
+        claim = next(v for v in verdicts(Outcomes(study), []) if v.number == 4)
+    part = claim.parts[1]
+    assert part.statement == "SimKO does not have a lower pass@1 than GRPO, by more than 0.017"
+    assert part.result == result
+
+
+def test_two_equal_methods_pass_the_test_of_not_lower():
+    assert ClaimPart("p", 0.0, -0.01, 0.01, 1, margin=0.017).result == "holds"
+    assert ClaimPart("p", 0.0, -0.01, 0.01, 1).result == "undecided"
+    assert ClaimPart("p", -0.02, -0.03, -0.018, 1, margin=0.017).result == "does not hold"
+    assert ClaimPart("p", 0.0, -0.03, 0.03, 1, margin=0.017).result == "undecided"
+
+
+RECIPE = {"simko_alpha": 0.1, "simko_tau": 0.5, "simko_k": 3, "simko_terms": "both", "simko_lambda": 1.1}
+ABLATIONS = {
+    "SimKO": {},
+    "alpha 0.05": {"simko_alpha": 0.05},
+    "alpha 0.2": {"simko_alpha": 0.2},
+    "tau 0": {"simko_tau": 0.0},
+    "tau 0.8": {"simko_tau": 0.8},
+    "K 1": {"simko_k": 1},
+    "K 5": {"simko_k": 5},
+    "positive": {"simko_terms": "positive"},
+    "negative": {"simko_terms": "negative"},
+    "two at once": {"simko_alpha": 0.4, "simko_k": 9},
+}
+
+
+def ablated(tmp_path, success, seeds=(1, 2, 3)):
+    """Claim number → (result, statements) of a study with these final success probabilities, else .03."""
+    made = [
+        Made(label, "simko", seed, [0.25, 0.1, success.get(label, 0.03) + jitter(seed, 0.0002)], options=RECIPE | own)
+        for label, own in ABLATIONS.items()
+        for seed in seeds
+    ]
+    with open_study(write_study(tmp_path / "study", made)) as study:
+        return {c.number: (c.result, [p.statement for p in c.parts]) for c in ablation_claims(Outcomes(study))}
+
+
+def test_the_ablations_have_verdicts_by_the_data(tmp_path):
+    paper = {"alpha 0.05": 0.02, "alpha 0.2": 0.05, "tau 0": 0.01, "K 5": 0.028, "positive": 0.02, "negative": 0.02}
+    result = ablated(tmp_path / "a", paper)
+    assert {number: verdict for number, (verdict, _) in result.items()} == dict.fromkeys((6, 7, 8, 9), "holds")
+    assert result[6][1] == [
+        "SimKO has a higher pass@256 than alpha 0.05",
+        "alpha 0.2 has a higher pass@256 than SimKO",
+    ]
+    assert result[7][1] == ["SimKO has a higher pass@1 than tau 0", "tau 0.8 has a higher pass@1 than tau 0"]
+    assert [s.split(", by")[0] for s in result[8][1]] == [
+        "SimKO does not have a lower pass@1 than K 5",
+        "SimKO does not have a lower pass@256 than K 5",
+    ]
+    assert result[9][1] == ["SimKO has a higher pass@256 than positive", "SimKO has a higher pass@256 than negative"]
+    opposite = {"alpha 0.05": 0.05, "alpha 0.2": 0.02, "tau 0": 0.06, "K 5": 0.06, "positive": 0.04, "negative": 0.02}
+    assert {v for v, _ in ablated(tmp_path / "b", opposite).values()} == {"does not hold"}
+
+
+def test_equal_ablations_settle_only_that_a_small_k_suffices(tmp_path):
+    result = {number: verdict for number, (verdict, _) in ablated(tmp_path, {}).items()}
+    assert result == {6: "undecided", 7: "undecided", 8: "holds", 9: "undecided"}
 
 
 def test_two_seeds_decide_nothing(tmp_path):

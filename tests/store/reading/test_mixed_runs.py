@@ -78,8 +78,7 @@ def test_a_filter_on_a_run_opens_its_files_alone(mixed):
 def test_runs_of_one_name_are_told_apart_by_their_paths(mixed, tmp_path):
     write_demonstration_run(tmp_path, name="three", k=3, **SMALL)
     catalog = Catalog([mixed, tmp_path])
-    rows = catalog.connection.execute(
-        "SELECT run, count(*) FROM tokens WHERE run LIKE '%three' GROUP BY run"
-    ).fetchall()
+    counts = "SELECT run, count(*) FROM tokens WHERE run LIKE '%three' GROUP BY run"
+    rows = catalog.connection.execute(counts).fetchall()
     assert len(rows) == 2 and len({n for _, n in rows}) == 1
     assert catalog.connection.execute("SELECT count(*) FROM tokens WHERE text IS NULL").fetchall() == [(0,)]

@@ -19,6 +19,7 @@ from simko.trainers.evaluation.exact import exact_success
 from simko.trainers.evaluation.pass_at_k import K_GRID, evaluate, sampled_curve
 from simko.trainers.models.loading import load_model
 from simko.trainers.tasks import task_for
+from simko.trainers.tasks.base import Disagreement
 
 PROBLEMS = 40
 
@@ -167,6 +168,15 @@ def test_the_mode_comes_back_when_scoring_fails(policy, task, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         evaluate(model, tokenizer, task, limit=1)
     assert model.training
+
+
+def test_an_evaluation_says_how_often_the_graders_disagree(tiny_llama, tiny_tokenizer):
+    class Judged(Listed):
+        disagreement = Disagreement(judged=8, right_for_second=2, wrong_for_second=1)
+
+    assert "disagree" not in evaluate(tiny_llama(), tiny_tokenizer, Listed(), samples=4).line
+    line = evaluate(tiny_llama(), tiny_tokenizer, Judged(), samples=4).line
+    assert "graders disagree on 3 of 8 responses (the paper's rules: 2 more right, 1 more wrong)" in line
 
 
 def test_unjudged_responses_are_no_part_of_n(tiny_llama, tiny_tokenizer):

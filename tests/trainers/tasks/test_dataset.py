@@ -14,6 +14,13 @@ VERL_PROMPT = [{"role": "user", "content": "What is 2+2?"}]
 LAYOUTS: dict[str, tuple[dict[str, Any], str]] = {
     "verl": ({"prompt": VERL_PROMPT, "reward_model": {"ground_truth": "4", "style": "rule"}}, "4"),
     "verl with target": ({"prompt": VERL_PROMPT, "reward_model": {"ground_truth": {"target": "4"}}}, "4"),
+    "verl with a mangled target": (
+        {
+            "prompt": VERL_PROMPT,
+            "reward_model": {"ground_truth": {"target": "{June20}", "solution": r"It is \boxed{\text{June 20}}."}},
+        },
+        r"\text{June 20}",
+    ),
     "gsm8k": ({"question": "What is 2+2?", "answer": "2+2=<<2+2=4>>4\n#### 4"}, "4"),
     "plain": ({"problem": "What is 2+2?", "answer": "4"}, "4"),
     "solution": ({"problem": "What is 2+2?", "solution": r"Not \boxed{5} but \boxed{\frac{8}{2}}."}, r"\frac{8}{2}"),

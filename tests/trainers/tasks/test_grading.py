@@ -5,8 +5,10 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from simko.trainers.tasks.base import Disagreement
 from simko.trainers.tasks.boxed import last_boxed
 from simko.trainers.tasks.grading import MathGrader
+from simko.trainers.tasks.grading_worker import second_verdict
 
 HANGS = r"\boxed{9^{9^{9^{9}}}}"
 
@@ -33,6 +35,32 @@ def grader() -> Iterator[MathGrader]:
         (r"\boxed{}", "18", "wrong"),
         ("", "18", "wrong"),
         (r"\boxed{3}", "", "unjudged"),
+        (r"\boxed{40_9}", "40_9", "right"),
+        (r"\boxed{40_{9}}", "40_9", "right"),
+        (r"\boxed{40}", "40_9", "right"),
+        (r"\boxed{40_{10}}", "40_9", "wrong"),
+        (r"\boxed{40_{\text{eight}}}", "40_9", "wrong"),
+        (r"\boxed{15\text{ cm}^2}", r"15\mbox{ cm}^2", "right"),
+        (r"\boxed{15\text{ square centimeters}}", r"15\mbox{ cm}^2", "right"),
+        (r"\boxed{15}", r"15\mbox{ cm}^2", "right"),
+        (r"\boxed{15\text{ cm}^3}", r"15\mbox{ cm}^2", "wrong"),
+        (r"\boxed{15\text{ cm}}", r"15\mbox{ cm}^2", "wrong"),
+        (r"\boxed{864\mbox{ inches}^3}", r"864\mbox{ inches}^2", "wrong"),
+        (r"\boxed{15\text{ m}}", r"15\text{ cm}", "wrong"),
+        (r"\boxed{60\text{ miles per hour}}", r"60\text{ mph}", "right"),
+        (r"\boxed{0.0000013}", "0.0000012", "wrong"),
+        (r"\boxed{3e-9}", r"3\times 10^{-9}", "right"),
+        (r"\boxed{4e-9}", r"3\times 10^{-9}", "wrong"),
+        (r"\boxed{\frac{1}{3601}}", r"\frac{1}{3600}", "wrong"),
+        (r"\boxed{0.3333333}", r"\frac{1}{3}", "right"),
+        (r"\boxed{\frac{1}{2005!}}", r"\frac{1}{2004!}", "wrong"),
+        (r"\boxed{E_1 + \frac{2}{3} E_3}", r"E_1 + \frac{2}{3} E_2", "wrong"),
+        (r"\boxed{2}", r"\hbar \omega(v+1 / 2)-\frac{E_{0}^{2} e^{2}}{2 m \omega^{2}}", "wrong"),
+        (r"\boxed{x^2+2x+2}", "(x+1)^2", "wrong"),
+        (r"\boxed{\textbf{(073)}}", "73", "right"),
+        (r"\boxed{-\frac{1}{3}}", "-1./3", "right"),
+        (r"\boxed{10\%}", "0.1", "right"),
+        (r"\boxed{\text{June 20}}", "June 20", "right"),
     ],
 )
 def test_verdicts(grader: MathGrader, response: str, gold: str, verdict: str) -> None:
@@ -74,6 +102,41 @@ def test_a_worker_that_died_is_replaced_and_close_can_be_followed_by_more() -> N
         assert grader.judge([r"\boxed{1}", r"\boxed{2}"], ["1", "2"]) == ["unjudged", "right"]
         grader.close()
         assert grader.judge([r"\boxed{1}"], ["1"]) == ["right"]
+
+
+@pytest.mark.parametrize(
+    ("response", "gold", "second"),
+    [
+        (r"\boxed{\frac12}", "0.5", "right"),
+        ("The answer is 18.", "18", "right"),
+        ("It costs 18 or so: 17.", "18", "wrong"),
+        (r"\boxed{50.004}", "50", "right"),
+        (r"\boxed{50.006}", "50", "wrong"),
+        (r"\boxed{50}", "0.5", "right"),
+        (r"\boxed{x = 5}", "5", "right"),
+        (r"\boxed{(1, \frac{2}{4})}", "(1,0.5)", "right"),
+        (r"\boxed{\begin{pmatrix}1\\2\end{pmatrix}}", r"\begin{pmatrix}1\\3\end{pmatrix}", "wrong"),
+        (r"\boxed{y - 1 = 2x}", "y = 2x + 1", "right"),
+        (r"\boxed{y = 2x}", "y = 2x + 1", "wrong"),
+        (r"\boxed{x^2+2x+1}", "(x+1)^2", "right"),
+        (r"\boxed{40_{10}}", "40_9", "wrong"),
+        (r"\boxed{15\text{ cm}^3}", r"15\text{ cm}^2", "right"),
+        (HANGS, "1", "wrong"),
+        ("", "1", "wrong"),
+    ],
+)
+def test_the_second_grader_follows_the_paper(response: str, gold: str, second: str) -> None:
+    assert second_verdict(response, gold) == second
+
+
+def test_disagreements_of_the_graders_are_counted_and_change_no_verdict() -> None:
+    with MathGrader(seconds=0.5, workers=2) as grader:
+        responses = [r"\boxed{1}", r"\boxed{15\text{ cm}^3}", r"\boxed{40}", HANGS, r"\boxed{3}"]
+        golds = ["1", r"15\text{ cm}^2", "40_9", "1", "4"]
+        assert grader.judge(responses, golds) == ["right", "wrong", "right", "unjudged", "wrong"]
+        assert grader.disagreement == Disagreement(judged=4, right_for_second=1, wrong_for_second=1)
+        grader.judge([r"\boxed{1}"], ["1"])
+        assert grader.disagreement == Disagreement(judged=1)
 
 
 def test_no_process_before_the_first_answer() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from simko.trainers.engine.rewards import TaskReward
 from simko.trainers.errors import TaskUnknown
 from simko.trainers.tasks import Task, task_for
 
@@ -48,6 +49,22 @@ def test_judging_and_closing(source: str) -> None:
         assert task.judge(["so \\boxed{2}", "so \\boxed{3}", "no"], ["2", "2", "2"]) == ["right", "wrong", "wrong"]
     finally:
         task.close()
+
+
+def test_a_reward_logs_how_often_the_graders_disagree(source: str) -> None:
+    logged: dict[str, float] = {}
+    with TaskReward(task_for("math", dataset=source)) as reward:
+        responses = [r"\boxed{2\text{ cm}^3}", r"\boxed{2}", r"\boxed{3}", "no"]
+        rewards = reward(responses, [r"2\text{ cm}^2", "2", "2", "2"], log_metric=logged.__setitem__)
+    assert rewards == [0.0, 1.0, 0.0, 0.0]
+    assert logged == {"unjudged": 0.0, "graders_disagree": 0.25}
+
+
+def test_a_task_with_one_judge_logs_no_disagreement() -> None:
+    logged: dict[str, float] = {}
+    with TaskReward(task_for("countdown")) as reward:
+        reward(["1"], [["1"]], log_metric=logged.__setitem__)
+    assert set(logged) == {"unjudged"}
 
 
 def test_an_unknown_task_is_told_with_those_there_are() -> None:
