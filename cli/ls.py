@@ -16,7 +16,7 @@ from .terminal.parser import Parser
 from .terminal.run_addresses import add_runs_option, find_run, runs_of
 
 _SAME_EVERYWHERE = ("task", "model", "method")
-_IN_MEMORY = ("rollups", "evals", "costs")
+_IN_MEMORY = ("rollups", "evals", "costs", "responses")
 
 
 def parser() -> Parser:
@@ -75,8 +75,8 @@ def _hold(connection: Any) -> None:
         duckdb.Error: a file cannot be read; nothing has changed.
     """
     for table in _IN_MEMORY:
-        connection.execute(f"CREATE TABLE held_{table} AS FROM all_{table}")
-    connection.execute("SELECT max(hash(COLUMNS(* EXCLUDE (prompt, completion)))) FROM all_responses").fetchall()
+        texts = "REPLACE (NULL::VARCHAR AS prompt, NULL::VARCHAR AS completion)" if table == "responses" else ""
+        connection.execute(f"CREATE TABLE held_{table} AS SELECT * {texts} FROM all_{table}")
     for table in _IN_MEMORY:
         connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS FROM held_{table}")
 

@@ -22,7 +22,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from .checksums import SealedLines, file_checksum
@@ -76,14 +76,14 @@ def part_of(run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any]) ->
     Raises:
         KeyError, TypeError, ValueError, IndexError: the entry is damaged.
     """
-    table, relative = entry["table"], PurePosixPath(entry["path"])
-    whose = _WHOSE.fullmatch(str(relative))
+    table, relative = entry["table"], entry["path"]
+    whose = _WHOSE.fullmatch(relative)
     if table not in TABLES or whose is None or (whose[1], int(whose[2]), int(whose[3])) != (table, attempt, rank):
         return None
     first, last = entry["steps"]
     return Part(
         table,
-        run_dir / relative,
+        Path(f"{run_dir}/{relative}"),
         attempt,
         rank,
         whole(first),

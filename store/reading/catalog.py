@@ -142,7 +142,7 @@ class Catalog:
             )
             self.connection.execute(parts_relation(table, paths, k))
         expected = column_types(table, k)
-        if self._types_of(f"all_{table}") != {"run": "VARCHAR", **expected}:
+        if self._types_of_view(f"all_{table}") != {"run": "VARCHAR", **expected}:
             self.connection.execute(parts_relation(table, self._fitting(paths, expected), k))
 
     def _readable(
@@ -181,6 +181,13 @@ class Catalog:
     def _types_of(self, relation: str) -> dict[str, str]:
         """Column → type."""
         return {row[0]: row[1] for row in self.connection.execute(f"DESCRIBE {relation}").fetchall()}
+
+    def _types_of_view(self, name: str) -> dict[str, str]:
+        """Column → type of a view, as it was made: describing it would open every file again."""
+        rows = self.connection.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [name]
+        )
+        return {row[0]: row[1] for row in rows.fetchall()}
 
 
 def open(folder: str | Path | Sequence[str | Path] = "runs") -> duckdb.DuckDBPyConnection:

@@ -103,6 +103,7 @@ def load_runs(
     runs: list[Run] = []
     problems: list[str] = []
     seen: set[str] = set()
+    taken: set[str] = set()
     for path in dict.fromkeys(run for f in folders for run in find_runs(Path(f))):
         if (real := os.path.realpath(path)) in seen:
             continue  # the same folder by another way: its rows would count twice
@@ -119,8 +120,8 @@ def load_runs(
         manifest = readers.setdefault(path, ManifestReader(path)).read()
         vocabulary, texts, problem = _vocabulary(path, manifest)
         problems += filter(None, (problem, edited(path, info)))
-        taken = {run.name for run in runs}
         name = path.name if path.name not in taken else str(path)
+        taken.add(name)
         runs.append(Run(name, path, info, manifest, vocabulary, texts))
     large = sum(part.bytes for run in runs for part in run.manifest.parts if part.table in LARGE)
     verified = [table for table in TABLES if table not in LARGE or large <= _VERIFIED_BYTES]

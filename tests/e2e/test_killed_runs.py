@@ -89,6 +89,38 @@ def test_a_killed_run_resumed_is_the_run_that_was_not_killed(trained, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_prolonged_run_goes_back_to_a_checkpoint_and_trains_on_to_its_new_end(trained, tmp_path):
+    run = tmp_path / "runs" / "first"
+    shutil.copytree(trained[0] / "runs" / "first", run)
+    longer = command("train", "--resume", "runs/first", "--max_steps", "12", cwd=tmp_path)
+    assert longer.returncode == 0, longer.stderr[-3000:]
+    refused = command("train", "--resume", "runs/first/checkpoint-8", "--max_steps", "8", cwd=tmp_path)
+    assert refused.returncode == 2 and "nothing is left to train from step 8" in refused.stderr
+    assert query(run, "SELECT max(step), max(attempt) FROM steps") == [(12, 2)]
+
+    again = command("train", "--resume", "runs/first/checkpoint-8", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr[-3000:]
+    attempts = query(run, "SELECT step, attempt FROM steps ORDER BY step")
+    assert attempts == [(step, 1 if step <= 8 else 3) for step in range(1, 13)]
+    assert (run / "checkpoint-12").is_dir() and (run / "rewound" / "checkpoint-12").is_dir()
+
+
+@pytest.mark.slow
+def test_another_temperature_on_resuming_is_refused_or_shown(trained, tmp_path):
+    run = tmp_path / "runs" / "first"
+    shutil.copytree(trained[0] / "runs" / "first", run)
+    other = ["--resume", "runs/first", "--max_steps", "12", "--temperature", "0.5"]
+    refused = command("train", *other, cwd=tmp_path)
+    assert refused.returncode == 2 and "temperature 1.0 → 0.5" in refused.stderr.splitlines()[-1]
+    assert query(run, "SELECT attempts, status FROM runs") == [(1, "finished")]
+    allowed = command("train", *other, "--probe_change", "true", cwd=tmp_path)
+    assert allowed.returncode == 0, allowed.stderr[-3000:]
+    assert query(run, "SELECT step, change FROM breaks") == [(8, "temperature 1.0 → 0.5")]
+    shown = command("simko", "show", "runs/first", cwd=tmp_path)
+    assert "from step 9 on figures mean something else: temperature 1.0 → 0.5" in shown.stdout
+
+
+@pytest.mark.slow
 def test_a_rank_that_is_killed_is_seen_and_the_run_goes_on_with_another_number(tmp_path):
     config = re.search(r"```yaml\n(.*?)```", (DOCS / "processes.md").read_text(), re.S)[1]
     (tmp_path / "cpu.yaml").write_text(config)

@@ -10,9 +10,11 @@ import typing
 
 import pytest
 from simko.store.errors import SimkoError, UsageError
+from simko.store.layout.run import create_or_resume
+from simko.store.writing.recorder import Recorder
 from simko.trainers.options.arguments import RENAMED, own_options
 from simko.trainers.options.known_options import trl_options
-from simko.trainers.options.layers import read_layers
+from simko.trainers.options.layers import read_layers, saved_options
 from simko.trainers.options.methods import METHODS, method_options, objective_of
 from simko.trainers.options.parsing import RunArguments, parse
 from simko.trainers.options.recipe_files import recipe, tasks_with_recipes
@@ -198,3 +200,11 @@ def test_a_mistake_is_found_before_torch_is_imported(arguments):
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.stdout == "2 False\n" and done.stderr.count("\n") == 1 and done.stderr.startswith("simko-train: ")
+
+
+def test_a_run_goes_on_with_the_options_of_its_newest_attempt(tmp_path):
+    run = tmp_path / "run"
+    create_or_resume(run, {"config": {"max_steps": 12, "seed": 3}}, resume=False)
+    for attempt, steps in ((1, 12), (2, 20)):
+        Recorder(run, k=3, attempt=attempt, config={"max_steps": steps, "seed": 3}).close()
+    assert saved_options(run) == {"max_steps": 20, "seed": 3}
