@@ -9,6 +9,8 @@ from typing import Any
 
 from simko.store.layout.checksums import sealed
 
+_SINCE_CHECKSUMS = ("checksum", "vocabulary", "earlier", "namespace", "probe", "smoothing")
+
 
 def entries(path: Path) -> list[dict[str, Any]]:
     """What the lines of a manifest say, without their numbers and checksums."""
@@ -32,5 +34,7 @@ def as_before_checksums(run: Path, version: int = 3) -> None:
     info = {name: value for name, value in info.items() if name != "checksum"} | {"schema_version": version}
     (run / "run.json").write_text(json.dumps(info), encoding="utf-8")
     for path in (run / "manifest").glob("*.jsonl"):
-        older = [{name: value for name, value in entry.items() if name != "checksum"} for entry in entries(path)]
+        older = [
+            {name: value for name, value in entry.items() if name not in _SINCE_CHECKSUMS} for entry in entries(path)
+        ]
         path.write_text("".join(json.dumps(entry) + "\n" for entry in older), encoding="utf-8")

@@ -1,7 +1,7 @@
 """Whether the process that writes a manifest is still there, as can be seen from any host and any container.
 
-A writer touches `manifest/.alive-<attempt>-<rank>` every few seconds, busy or idle, and removes it when it ends its
-manifest. By its age a writer is
+A writer touches `manifest/.alive-<attempt>-<rank>` every few seconds, busy or idle, and removes it once it has ended
+its manifest: one that has no end and no such file has lost its end. By its age a writer is
 
     running    it was touched within `SILENT_SECONDS`
     silent     longer ago, and perhaps for good: the machine is gone, hangs, or has lost sight of the folder
@@ -53,7 +53,7 @@ def state_of(manifest: Path, *, pid: int, host: str, namespace: str | None) -> t
     here = host == socket.gethostname() and pid > 0 and namespace in (None, process_namespace())
     if here and _is_gone(pid):
         return "stopped", _iso(seen or _touched(manifest))
-    if seen is None:  # it could not be written, or is from before there were signs of life
+    if seen is None and namespace is None:  # from before there were signs of life
         if here:
             return "running", None
         seen = _touched(manifest)

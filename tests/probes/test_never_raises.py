@@ -107,6 +107,8 @@ def test_a_head_that_will_not_go_does_not_stop_the_end(llama, batch, tmp_path):
 
 def test_ctrl_c_while_the_probe_works(llama, batch, tmp_path):
     model = llama()
+    # A suite that a shell runs in the background inherits "ignore"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def train():
         with Probe.attach(model, tmp_path / "run") as probe:
@@ -120,8 +122,11 @@ def test_ctrl_c_while_the_probe_works(llama, batch, tmp_path):
             probe.recorder.put = interrupted
             model(**batch)
 
-    with pytest.raises(KeyboardInterrupt):
-        train()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert status(tmp_path / "run") == "interrupted"
 
 

@@ -35,7 +35,7 @@ def test_capturing_ready_logits_takes_at_most_16_mib_at_any_length(dtype):
     for length in (17, 65):
         logits = torch.randn(1, length, VOCABULARY).to(dtype)
         ids = torch.randint(VOCABULARY, (1, length))
-        inputs = {"input_ids": ids, "attention_mask": None, "labels": None}
+        inputs = {"input_ids": ids, "attention_mask": None, "labels": None, "virtual_tokens": 0}
         peaks.append(peak_of(lambda logits=logits, inputs=inputs: capture(logits, inputs, 5, 1.0)))
     assert max(peaks) <= 16 * MIB
     # Not with the length, which is 3.8 times as large: two events at one instant can be worth some MiB.

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simko.store import Catalog, Recorder
 from simko.store.errors import RunNotFound
+from simko.store.layout.liveness import sign_of_life
 from simko.store.layout.manifest import read_manifest
 from simko.store.layout.run import create_or_resume, write_vocabulary
 from simko.store.reading.views import VIEWS
@@ -113,7 +114,8 @@ def test_damaged_and_torn_manifest_lines_are_named(runs):
     lines = path.read_text().splitlines(keepends=True)
     torn = '{"kind": "file", "tab'
     path.write_text("".join([*lines[:3], "{not json}\n", *lines[3:-1]]) + torn)
-    catalog = Catalog(runs)  # this very process wrote the run and lives: the last line may be a write under way
+    sign_of_life(path).touch()
+    catalog = Catalog(runs)  # the writer lives: the last line may be a write under way
     assert catalog.problems == [f"{path}: line 4 is damaged and left out"]
     first, *others = [json.loads(line) for line in lines[:-1]]
     manifests.write(path, [first | {"pid": 99999999}, *others])
