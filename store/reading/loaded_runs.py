@@ -156,9 +156,14 @@ def vocabularies(runs: Iterable[Run]) -> dict[str, Path]:
 
 
 def largest_k(runs: Iterable[Run]) -> int:
-    """The largest K logged by any of the runs (at least 3, so that Λ(1..3) can always be asked for)."""
-    logged = [_number(meaning_of(run.info).get("probe", {}).get("k")) for run in runs]
-    logged += [attempt.k for run in runs for attempt in run.manifest.attempts]
+    """The largest K logged by any of the runs (at least 3, so that Λ(1..3) can always be asked for).
+
+    `run.json`, which anyone may have edited, is asked only where no attempt says its K.
+    """
+    logged: list[float | None] = []
+    for run in runs:
+        stated = [attempt.k for attempt in run.manifest.attempts if attempt.k is not None]
+        logged += stated or [_number(meaning_of(run.info).get("probe", {}).get("k"))]
     return int(max([3, *(k for k in logged if k and k <= _MOST_RANKS)]))
 
 
