@@ -41,14 +41,14 @@ def compact(options: argparse.Namespace) -> int:
     for line in done.left:
         print(f"left alone: {printable(line)}")
     if not done.made:
-        print(f"{folder}: nothing to merge")
-        return 0
+        print(f"{folder}: nothing merged" if done.left else f"{folder}: nothing to merge")
+        return int(bool(done.left))
     print(
         f"{folder}: {done.replaced} files ({done.bytes_before / 1e6:.1f} MB) merged into {done.made} "
         f"({done.bytes_after / 1e6:.1f} MB), {done.rows} rows; the old ones can be removed in {GRACE_SECONDS:.0f} s: "
         f"simko gc {shlex.quote(str(folder))} --delete"
     )
-    return 0
+    return int(bool(done.left))
 
 
 def gc_parser() -> Parser:

@@ -45,8 +45,9 @@ def lost_writers(run_dir: Path, writers: Mapping[int, Sequence[ManifestFile]], n
                 f"{folder}: attempt {number} had {files[0].world_size} processes, none of rank {some} is there"
             )
         for name, count in files[0].earlier.items():
-            if name in known and known[name].lines.number < count:
-                short = count - known[name].lines.number
+            there = known[name].lines.number + known[name].lines.gone() if name in known else 0
+            if name in known and there < count:
+                short = count - there
                 lines.append(f"{folder / name}: cut short, {short} of its {count} lines missing")
             elif name not in names:
                 lines.append(f"{folder / name}: gone, with {count} lines; the files it named are left out")

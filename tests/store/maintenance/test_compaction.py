@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import simko.store.maintenance.compaction as compaction
 from batches import random_batch
+from simko.cli.simko import main
 from simko.store import Catalog, Recorder
 from simko.store.errors import RunBusy, RunNotFound, RunUnwritable
 from simko.store.layout.manifest import read_manifest
@@ -213,6 +214,20 @@ def answers_of(run, view):
     columns = [row[0] for row in connection.execute(f"DESCRIBE {view}").fetchall()]
     order = ", ".join(f'"{column}"' for column in columns)
     return connection.execute(f"SELECT * FROM {view} ORDER BY {order}").to_arrow_table()
+
+
+def test_one_flipped_bit_is_refused_by_name(run, before, capsys):
+    """Once it is merged, nobody can tell any more that the figure is not what was written."""
+    victim = next(part for part in read_manifest(run).parts if part.table == "tokens")
+    content = bytearray(victim.path.read_bytes())
+    content[len(content) // 3] ^= 16
+    victim.path.write_bytes(bytes(content))
+    assert main(["compact", str(run)]) == 1
+    assert f"{victim.path}: altered since it was written (checksum); not merged" in capsys.readouterr().out
+    catalog = Catalog(run)
+    assert any("altered" in problem for problem in catalog.problems)
+    ((rows,),) = catalog.connection.execute("SELECT count(*) FROM all_tokens").fetchall()
+    assert rows == before["all_tokens"].num_rows - victim.rows
 
 
 def test_two_compactors_at_once_are_one(run):
