@@ -244,6 +244,13 @@ def test_questions_are_answered(runs, folder):
         runs.ask("SELECT * FROM lambdak")
 
 
+@pytest.mark.parametrize("question", ["SELECT text, count(*) AS n FROM tokens GROUP BY text", "FROM token_push"])
+def test_the_tokens_are_streamed_past_what_they_are_joined_with(runs, question):
+    """And not kept: a RIGHT join holds the rows of its left side, here all tokens, in memory."""
+    plan = runs._connection.execute(f"EXPLAIN {question}").fetchall()[0][1]
+    assert "LEFT" in plan and "RIGHT" not in plan
+
+
 def test_damaged_and_missing_files_are_told_and_the_rest_answered(folder, tmp_path):
     shutil.copytree(folder / "runs", tmp_path / "runs")
     write_demonstration_run(tmp_path / "runs", name="torn", steps=2, responses=8)
