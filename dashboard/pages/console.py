@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import streamlit as st
 
 from ...store.errors import SimkoError
@@ -55,5 +57,17 @@ def _answer(sql: str) -> None:
     more = (
         f"{'the first ' if answer.cut else ''}{len(answer.rows)} rows{', all that 16 MB hold' if answer.full else ''}"
     )
-    st.dataframe(answer.rows, hide_index=True, width="stretch")
+    st.dataframe(answer.rows.set_axis(_distinct(answer.rows.columns), axis=1), hide_index=True, width="stretch")
     st.caption(f"{more}, {answer.seconds:.2f} s")
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """Names of columns, those that come again with a number: `a`, `a_1`. A table that is shown has each once."""
+    every, result = list(names), dict[str, None]()
+    for name in every:
+        number, distinct = 0, name
+        while distinct in result or (number and distinct in every):
+            number += 1
+            distinct = f"{name}_{number}"
+        result[distinct] = None
+    return list(result)
