@@ -103,7 +103,7 @@ def _print(rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, everythin
         at = f" @{row['most']}" if len(most) > 1 and row["most"] is not None else ""
         table.add(
             row["run"],
-            in_words(row["status"], row["last_seen"]),
+            in_words(row["status"], row["last_seen"], row["dropped"]),
             *(row[name] for name in names),
             number(row["last_step"], 0),
             *(number(row[f"lambda_{k}"], 3) for k in (1, 2, 3)),

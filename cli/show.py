@@ -30,14 +30,16 @@ def run(options: argparse.Namespace) -> int:
         SimkoError: there is no such run.
     """
     from ..store.analysis.run_summary import cost_line, legend, start_and_end
+    from ..store.layout.liveness import in_words
     from ..store.reading.incomplete_steps import incomplete_steps
     from .terminal.opened_runs import opened_run, rollout_steps
     from .terminal.output import printable
     from .terminal.run_summary import summary_table
 
     catalog, run = opened_run(find_run(options.run, runs_of(options)))
-    status, step = catalog.connection.execute("SELECT status, last_step FROM runs").fetchone() or ("empty", None)
-    print(f"{printable(run.name)}: {status}, {'no' if step is None else step} steps")
+    stands = catalog.connection.execute("SELECT status, last_seen, dropped, last_step FROM runs").fetchone()
+    *status, step = stands or ("empty", None, 0, None)
+    print(f"{printable(run.name)}: {in_words(*status)}, {'no' if step is None else step} steps")
     facts = {name: run.info.get(name) for name in ("method", "model", "task", "dataset", "created")}
     facts |= _mapping(run.info, "hyperparameters")
     facts |= {f"probe: {name}": value for name, value in _mapping(run.info, "probe").items()}

@@ -55,3 +55,7 @@ class GraderFailed(SimkoError):
 
 class RankLost(SimkoError):
     """Another process of the run died, and this one cannot go on without it."""
+
+
+class SaveFailed(SimkoError):
+    """The model or a checkpoint cannot be written; training has ended."""

@@ -31,6 +31,7 @@ from .engine.ending import interrupted_by_sigterm, lost_rank
 from .engine.nan_guard import Diverged, NaNGuard, cannot_sample
 from .engine.progress import Progress, replace_progress
 from .engine.rewards import TaskReward
+from .engine.saving import saving
 from .engine.trainer import RankedGRPOTrainer
 from .evaluation.during_training import HeldoutPassAtK
 from .models.loading import load_model
@@ -72,7 +73,8 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
     """Train and log.
 
     Raises:
-        SimkoError: an option, the model, the data set or the run's folder is not usable; nothing has been trained.
+        SimkoError: an option, the model, the data set or the run's folder is not usable, and nothing has been trained;
+            or the model or a checkpoint cannot be saved.
     """
     rows = LoggedRows(run.probe_every, run.probe_response_fraction, run.probe_precision, config.seed)
     _agree_on_folder(config)
@@ -230,7 +232,8 @@ def _run(
                 trainer.train()
             else:
                 _go_on(trainer, progress, checkpoint)
-            trainer.save_model(str(run_dir / "model"))
+            with saving("the model", run_dir / "model", run_dir=run_dir, logged=run.probe):
+                trainer.save_model(str(run_dir / "model"))
         status = "finished"
     except KeyboardInterrupt:
         status = "interrupted"

@@ -1,6 +1,8 @@
-"""Page: SQL over the runs, for questions that no page asks. What a question can do is bounded in `store.locked`."""
+"""Page: SQL over the runs, for questions that no page asks (`store/reading/sandbox.py` bounds what they can do)."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import streamlit as st
 
@@ -22,7 +24,7 @@ def show() -> None:
     heading(
         "SQL",
         "One SELECT over every run of the folder. It can read the runs and nothing else: no files, no network, no "
-        f"settings; at most {_SECONDS:.0f} seconds and {_ROWS} rows.",
+        f"settings; at most {_SECONDS:.0f} seconds, {_ROWS} rows and 16 MB.",
     )
     st.html(_STYLE)
     state = st.session_state
@@ -52,6 +54,20 @@ def _answer(sql: str) -> None:
         return
     for problem in answer.problems:
         st.warning(plain(problem))
-    more = f"the first {_ROWS} rows" if answer.cut else f"{len(answer.rows)} rows"
-    st.dataframe(answer.rows, hide_index=True, width="stretch")
+    more = (
+        f"{'the first ' if answer.cut else ''}{len(answer.rows)} rows{', all that 16 MB hold' if answer.full else ''}"
+    )
+    st.dataframe(answer.rows.set_axis(_distinct(answer.rows.columns), axis=1), hide_index=True, width="stretch")
     st.caption(f"{more}, {answer.seconds:.2f} s")
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """Names of columns, those that come again with a number: `a`, `a_1`. A table that is shown has each once."""
+    every, result = list(names), dict[str, None]()
+    for name in every:
+        number, distinct = 0, name
+        while distinct in result or (number and distinct in every):
+            number += 1
+            distinct = f"{name}_{number}"
+        result[distinct] = None
+    return list(result)

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from ...store.layout.liveness import in_words
 from ...store.reading.incomplete_steps import incomplete_steps
 from ...store.reading.named_queries import named_query
 from ..components.view import View, empty, heading, live, plain, tell_breaks
@@ -54,7 +55,10 @@ def draw(view: View) -> None:
 def _table(table: pd.DataFrame) -> None:
     number = st.column_config.NumberColumn
     shown = table.assign(
-        pass_most_k=[_most(k) for k in table["most"]], pass_1=100 * table["pass_1"], pass_most=100 * table["pass_most"]
+        status=[in_words(*row) for row in table[["status", "last_seen", "dropped"]].itertuples(index=False)],
+        pass_most_k=[_most(k) for k in table["most"]],
+        pass_1=100 * table["pass_1"],
+        pass_most=100 * table["pass_most"],
     )
     st.dataframe(
         shown,

@@ -63,12 +63,18 @@ def state_of(manifest: Path, *, pid: int, host: str, namespace: str | None) -> t
     return ("silent" if quiet < STOPPED_SECONDS else "stopped"), _iso(seen)
 
 
-def in_words(status: str, last_seen: str | None) -> str:
-    """A status as people are told it: `silent for 4 min`."""
-    if status != "silent" or not last_seen:
-        return status
-    quiet = (datetime.now(UTC) - datetime.fromisoformat(last_seen)).total_seconds()
-    return f"silent for {max(1, round(quiet / 60))} min"
+def in_words(status: str, last_seen: str | None, lost: int = 0) -> str:
+    """A status as people are told it: `silent for 4 min`, `finished, 5 batches lost`.
+
+    Args:
+        status: of a run or an attempt.
+        last_seen: when its writer was (ISO 8601), where it is silent.
+        lost: micro-batches that were scored but not logged.
+    """
+    if status == "silent" and last_seen:
+        quiet = (datetime.now(UTC) - datetime.fromisoformat(last_seen)).total_seconds()
+        status = f"silent for {max(1, round(quiet / 60))} min"
+    return f"{status}, {lost} {'batch' if lost == 1 else 'batches'} lost" if lost else status
 
 
 def _touched(path: Path) -> float | None:

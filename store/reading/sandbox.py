@@ -5,14 +5,17 @@
 pyarrow opens the files before DuckDB sees the query. DuckDB's own access to files, network and extensions is off and
 its configuration is locked, so no SQL can undo that. (`allowed_directories` would not do: it allows writing inside
 them, and a SELECT can hold a COPY.) The base relations cannot be written, because a SELECT can hold a DELETE too. `ask`
-runs the query in a process of its own. That process has a memory limit, cannot write files, and is killed when its
-time is over, because some SQL functions cannot be interrupted. A crash ends that process alone.
+runs the query in a process of its own. That process has a memory limit and cannot write files, and the system ends it
+when its time is over, because many SQL functions cannot be interrupted; its time begins when the runs are open. What it
+hands back is bounded in rows and in bytes, so that no answer fills the memory of whoever asks. A crash ends that
+process alone.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -31,10 +34,14 @@ from pyarrow.fs import LocalFileSystem
 from ..errors import QueryFailed, SimkoError
 from ..layout.schema import TABLES, TableName, arrow_schema
 from ..posix import resource
+from .answer_size import rows_that_fit, size_in_bytes
 from .loaded_runs import TEXTS, Run, largest_k, load_runs, small_tables, vocabularies
 from .views import define_views
 
+# pyarrow tells DuckDB no row counts. It takes the tokens for few, and would keep them all in memory to look up in them
+# the few rows they are joined with. Without this optimizer it keeps what stands on the right: in the views, few rows.
 _SETTINGS = {
+    "disabled_optimizers": "'build_side_probe_side'",
     "threads": "1",
     "memory_limit": "'1GB'",
     "temp_directory": "''",
@@ -45,67 +52,123 @@ _SETTINGS = {
     "python_enable_replacements": "false",
     "enable_progress_bar": "false",
 }
-_START_SECONDS = 10.0
+_GRACE_SECONDS = 2.0
+"""How long after its time a question that ignores an interruption is ended by force."""
 _MEMORY = 4 << 30
+_ANSWER_BYTES = 16_000_000
+_MESSAGE = 1000
+"""Characters of an error that are told: DuckDB quotes the values it stumbles over, however long."""
 _REFUSED = 3
+_READY = "ready"
 _LOCK = "SET enable_external_access = false; SET lock_configuration = true"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The first rows of an answer, whether there were more, how long it took, and which files could not be read."""
+    """The first rows of an answer.
+
+    Attributes:
+        rows: at most as many as were asked for, and as fit in 16 MB.
+        cut: whether there were more.
+        seconds: how long the question took, without the opening of the runs.
+        full: whether it was cut because the next row would not have fitted in 16 MB.
+        problems: one line each about what could not be read.
+    """
 
     rows: pd.DataFrame
     cut: bool
     seconds: float
+    full: bool = False
     problems: tuple[str, ...] = ()
 
 
 def ask(
-    folder: Path, sql: str, *, parameters: Mapping[str, Any] | None = None, seconds: float = 10.0, rows: int = 1000
+    folder: Path,
+    sql: str,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    seconds: float = 10.0,
+    rows: int = 1000,
+    opening: float = 30.0,
 ) -> Answer:
     """The first `rows` rows of one SELECT's answer, worked out in a process of its own.
+
+    Args:
+        folder: a run or a folder of runs.
+        sql: the question.
+        parameters: its `$name` → value.
+        seconds: for the question alone, which begins when the runs are open.
+        rows: of the answer at most; it is also cut at 16 MB.
+        opening: seconds for what comes before: loading Python and opening the runs.
 
     Raises:
         QueryFailed: it is no single SELECT, or cannot be answered, or not in the time or memory there is.
     """
     question = {"folder": str(folder), "sql": sql, "parameters": dict(parameters or {})}
-    limits = {"seconds": seconds, "rows": rows}
+    limits = {"seconds": seconds, "rows": rows, "open_by": _now() + opening}
     command = [sys.executable, "-m", "simko.store.reading.sandbox"]
+    longest = opening + seconds + 2 * _GRACE_SECONDS  # its own clock ends it before
     try:
         done = subprocess.run(
-            command, input=json.dumps(question | limits).encode(), capture_output=True, timeout=seconds + _START_SECONDS
+            command, input=json.dumps(question | limits).encode(), capture_output=True, timeout=longest
         )
     except subprocess.TimeoutExpired as error:
-        raise QueryFailed(f"stopped after {seconds:g} s; ask for less, or use `simko query`") from error
+        raise _out_of_time(error.stderr, seconds, opening) from error
     lines = done.stderr.decode(errors="replace").strip().splitlines()
+    if done.returncode == -signal.SIGALRM:
+        raise _out_of_time(done.stderr, seconds, opening)
     if done.returncode == _REFUSED:
         raise QueryFailed(lines[-1] if lines else "it cannot be answered")
     if done.returncode:
         raise QueryFailed("the query ended its process, most likely because it ran out of memory; ask for less")
     about = json.loads(lines[-1])
     with pa.ipc.open_stream(done.stdout) as stream:
-        return Answer(stream.read_pandas(), about["cut"], about["seconds"], tuple(about["problems"]))
+        return Answer(stream.read_pandas(), about["cut"], about["seconds"], about["full"], tuple(about["problems"]))
+
+
+def _now() -> float:
+    """Seconds on a clock that all processes share."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def _out_of_time(said: bytes | None, seconds: float, opening: float) -> QueryFailed:
+    if _READY.encode() in (said or b"").splitlines():
+        return _stopped(seconds)
+    return QueryFailed(
+        f"opening the runs took more than {opening:g} s, so nothing was asked; ask of fewer runs, or use `simko query`"
+    )
+
+
+def _stopped(seconds: float) -> QueryFailed:
+    return QueryFailed(f"stopped after {seconds:g} s; ask for less, or use `simko query`")
+
+
+def _end_after(seconds: float) -> None:
+    """Let the system end this process in so many seconds, whatever it is in the middle of."""
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
 
 
 def _answer_process() -> int:
     """What the process of `ask` does: a question from stdin, its rows to stdout, the rest to stderr."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     question = json.load(sys.stdin)
+    _end_after(question["open_by"] - _now())
     try:
         runs = LockedRuns(question["folder"])
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        answer = runs.ask(
+        print(_READY, file=sys.stderr, flush=True)
+        _end_after(question["seconds"] + _GRACE_SECONDS)
+        table, about = runs.table(
             question["sql"], parameters=question["parameters"], seconds=question["seconds"], rows=question["rows"]
         )
     except SimkoError as error:
         print(error, file=sys.stderr)
         return _REFUSED
-    table = pa.Table.from_pandas(answer.rows, preserve_index=False)
     with pa.ipc.new_stream(sys.stdout.buffer, table.schema) as stream:
         stream.write_table(table)
-    about = {"cut": answer.cut, "seconds": answer.seconds, "problems": runs.problems}
-    print(json.dumps(about), file=sys.stderr)
+    print(json.dumps(about | {"problems": runs.problems}), file=sys.stderr)
     return 0
 
 
@@ -142,38 +205,50 @@ class LockedRuns:
         Raises:
             QueryFailed: it is no single SELECT, or cannot be answered, or not in the time or memory there is.
         """
+        table, about = self.table(sql, parameters=parameters, seconds=seconds, rows=rows)
+        return Answer(table.to_pandas(), about["cut"], about["seconds"], about["full"], tuple(self.problems))
+
+    def table(
+        self, sql: str, *, parameters: Mapping[str, Any] | None, seconds: float, rows: int
+    ) -> tuple[pa.Table, dict[str, Any]]:
+        """As `ask`, but as an Arrow table that pandas can take, and `cut`, `seconds` and `full` of its `Answer`."""
         with self._asking:
             began = time.monotonic()
             timer = threading.Timer(seconds, self._connection.interrupt)
             timer.start()
             try:
-                frame = self._first_rows(sql, dict(parameters or {}) or None, rows + 1)
-            except duckdb.InterruptException as error:
-                raise QueryFailed(f"stopped after {seconds:g} s; ask for less, or use `simko query`") from error
-            except duckdb.OutOfMemoryException as error:
-                raise QueryFailed("it needs more than the 1 GB a question may take; ask for less") from error
-            except (duckdb.Error, pa.ArrowException, OSError, RuntimeError, UnicodeError) as error:
-                raise QueryFailed(_one_line(error)) from error
+                table, cut, full = self._first_rows(sql, dict(parameters or {}) or None, rows)
+                table.to_pandas()  # whoever asks does the same
+            except (duckdb.Error, pa.ArrowException, MemoryError, OSError, RuntimeError, ValueError) as error:
+                raise _told(error, seconds) from error
             finally:
                 timer.cancel()
                 timer.join()
-            return Answer(frame.iloc[:rows], len(frame) > rows, time.monotonic() - began)
+            return table, {"cut": cut, "full": full, "seconds": time.monotonic() - began}
 
-    def _first_rows(self, sql: str, parameters: dict[str, Any] | None, rows: int) -> pd.DataFrame:
+    def _first_rows(self, sql: str, parameters: dict[str, Any] | None, rows: int) -> tuple[pa.Table, bool, bool]:
+        """The rows, whether there are more, and whether that is because of their bytes."""
         statements = self._connection.extract_statements(sql)
         if len(statements) != 1:
             raise QueryFailed(f"give one statement, not {len(statements)}")
         if statements[0].type != duckdb.StatementType.SELECT:
             raise QueryFailed("only SELECT answers questions here")
-        reader = self._connection.sql(sql, params=parameters).to_arrow_reader(rows)
-        batches, result = [], 0
+        reader = self._connection.sql(sql, params=parameters).to_arrow_reader(rows + 1)
+        room = _ANSWER_BYTES - reader.schema.serialize().size
+        batches, kept = [], 0
         for batch in reader:
-            batches.append(batch.slice(0, rows - result))
-            result += batches[-1].num_rows
-            if result >= rows:
+            fit = rows_that_fit(batch, room)
+            batches.append(batch.slice(0, min(fit, rows - kept)))
+            kept += batches[-1].num_rows
+            room -= size_in_bytes(batches[-1])
+            if fit < batch.num_rows or kept == rows:
                 break
-        frame: pd.DataFrame = pa.Table.from_batches(batches, reader.schema).to_pandas()
-        return frame
+        else:
+            return pa.Table.from_batches(batches, reader.schema), False, False
+        if not kept and rows:
+            raise QueryFailed("one row of the answer takes more than the 16 MB an answer may take; ask for less")
+        more = fit < batch.num_rows or batches[-1].num_rows < batch.num_rows or any(b.num_rows for b in reader)
+        return pa.Table.from_batches(batches, reader.schema), more, kept < rows
 
     def _register(self, runs: Sequence[Run], table: TableName, k: int) -> None:
         """`all_<table>` over one pyarrow dataset of all runs' files; columns a file lacks are NULL.
@@ -204,9 +279,15 @@ class LockedRuns:
         self._connection.register("texts", pa.concat_tables(tables))
 
 
-def _one_line(error: Exception) -> str:
-    text = str(error).split("\n\n")[0].split("\nLINE")[0]
-    return re.sub(r"\s+", " ", text).strip()
+def _told(error: BaseException, seconds: float) -> QueryFailed:
+    """A failure as people are told it. Arrow passes DuckDB's on as errors of its own."""
+    text = re.split(r"\n\n|\nLINE", str(error)[: 4 * _MESSAGE])[0]
+    line = re.sub(r"\s+", " ", text).strip()
+    if isinstance(error, duckdb.InterruptException) or "INTERRUPT Error" in line:
+        return _stopped(seconds)
+    if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)) or "Out of Memory Error" in line:
+        return QueryFailed("it needs more than the 1 GB a question may take; ask for less")
+    return QueryFailed(line if len(line) <= _MESSAGE else f"{line[:_MESSAGE]} …" if line else type(error).__name__)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import manifests
 import numpy as np
 import pytest
 import simko.store
@@ -54,6 +55,18 @@ def test_show_tells_options_attempts_and_figures(runs, capsys):
     assert out.startswith("simko-one: finished, 12 steps\n")
     for line in ("method", "learning_rate", "probe: forking", "attempt  status", "pass@256", "Λ(3)", "probe: "):
         assert line in out
+
+
+@pytest.mark.parametrize(("lost", "words"), [(5, "finished, 5 batches lost"), (1, "finished, 1 batch lost")])
+def test_a_run_that_lost_rows_does_not_read_as_finished(tmp_path, capsys, lost, words):
+    write_demonstration_run(tmp_path, name="lossy", steps=2, responses=8)
+    manifest = next((tmp_path / "lossy" / "manifest").glob("*.jsonl"))
+    *entries, end = manifests.entries(manifest)
+    manifests.write(manifest, [*entries, {"kind": "cost", "dropped": lost, "error": None}, end])
+    _, out, _ = command_output(capsys, "ls", tmp_path)
+    assert words in next(line for line in out.splitlines() if line.startswith("lossy"))
+    _, out, _ = command_output(capsys, "show", tmp_path / "lossy")
+    assert out.startswith(f"lossy: {words}, 2 steps\n")
 
 
 def test_diff_tells_what_differs_and_by_how_much(runs, capsys):

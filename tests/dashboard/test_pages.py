@@ -189,7 +189,7 @@ def test_health_after_a_single_step(show, tmp_path):
     assert drawn == {True, False}  # how long the step took cannot be told, what was written can
 
 
-def test_health_says_what_was_lost(show, tmp_path):
+def test_what_was_lost_is_said(show, tmp_path):
     run = write_steps(tmp_path / "lossy", 3)
     manifest = next((run / "manifest").glob("*.jsonl"))
     *entries, end = manifests.entries(manifest)
@@ -197,6 +197,7 @@ def test_health_says_what_was_lost(show, tmp_path):
     app = show("health", tmp_path)
     assert [warning.value for warning in app.warning] == ["lossy: 5 micro-batches were scored but not logged."]
     assert not app.success
+    assert list(show("runs", tmp_path).dataframe[0].value.status) == ["finished, 5 batches lost"]
 
 
 def test_health_of_a_run_older_than_the_table_of_costs(show, tmp_path):

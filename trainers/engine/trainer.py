@@ -11,6 +11,7 @@ Rows keep their identity through TRL's shuffle and split by tensors added to the
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from .nan_guard import NaNGuard
 from .normaliser import normalised
 from .rescoring import Rescoring
 from .response_rows import response_columns
+from .saving import saving
 from .scored_batch import RIGHT, UNJUDGED, WRONG, class_shares, loss_mask, scored_batch
 
 _SEAMS = {
@@ -143,7 +145,10 @@ class RankedGRPOTrainer(GRPOTrainer):
         # What leads up to a checkpoint is on disk before the checkpoint is: a resumed run has no hole behind it.
         self.probe.flush()
         self.accelerator.wait_for_everyone()
-        super()._save_checkpoint(model, trial)
+        run_dir, step = Path(str(self.args.output_dir)), self.state.global_step
+        folder = run_dir / f"checkpoint-{step}"
+        with saving(f"the checkpoint of step {step}", folder, run_dir=run_dir, logged=isinstance(self.probe, Probe)):
+            super()._save_checkpoint(model, trial)
 
     def _see_ranks(self) -> None:
         if not self._sees_ranks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 
@@ -118,6 +119,18 @@ EXHAUSTION = [
 ]
 
 
+IGNORE_INTERRUPTION = [
+    "SELECT levenshtein(repeat('ab', 300000), repeat('ba', 300000))",
+    "SELECT damerau_levenshtein(repeat('ab', 10000), repeat('ba', 10000))",
+    "SELECT jaro_similarity(repeat('ab', 3000000), repeat('ba', 3000000))",
+    "SELECT list_sort(list_transform(range(30000000), lambda x: hash(x)))[1]",
+    "SELECT list_distinct(list_transform(range(50000000), lambda x: hash(x)))[1]",
+    "SELECT length(list_reduce(list_transform(range(300000), lambda x: x::VARCHAR), lambda x, y: x || y))",
+    "SELECT len(string_split(repeat('a,', 200000000), ','))",
+]
+"""Each is one call of a function that takes many seconds and does not look up."""
+
+
 def test_there_are_probes_enough():
     assert len(PROBES) >= 50 and len(set(PROBES)) == len(PROBES)
 
@@ -139,6 +152,56 @@ def test_what_would_take_everything_is_stopped(folder, probe):
         ask(folder / "runs", probe, seconds=1.0)
     assert "\n" not in str(refused.value) and "ask for less" in str(refused.value)
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize("probe", IGNORE_INTERRUPTION)
+def test_what_ignores_an_interruption_is_ended_when_its_time_is_over(folder, probe):
+    began = time.monotonic()
+    with pytest.raises(QueryFailed, match="stopped after 1 s; ask for less"):
+        ask(folder / "runs", probe, seconds=1.0)
+    assert time.monotonic() - began < 10  # the start takes one or two
+
+
+@pytest.mark.parametrize("value", ["repeat('x', 1000000)", "list_transform(range(10000), lambda x: {'a': true})"])
+def test_an_answer_is_cut_at_16_mb_in_memory(folder, value):
+    answer = ask(folder / "runs", f"SELECT {value} AS value FROM range(100)", seconds=30.0)
+    assert 3 <= len(answer.rows) <= 16 and answer.cut and answer.full
+
+
+def test_a_map_is_measured_by_its_own_pairs(runs):
+    answer = runs.ask("SELECT MAP {i: {'a': i}} AS value FROM range(1000) t(i)")
+    assert len(answer.rows) == 1000 and not answer.cut
+    answer = runs.ask("SELECT map_from_entries([(j, true) FOR j IN range(10000)]) AS value FROM range(100) t(i)")
+    assert 3 <= len(answer.rows) <= 16 and answer.full
+
+
+def test_a_row_that_is_an_answer_too_large_is_refused(folder):
+    with pytest.raises(QueryFailed, match=r"one row of the answer takes more than the 16 MB.*; ask for less"):
+        ask(folder / "runs", "SELECT repeat('x', 100000000)", seconds=30.0)
+
+
+@pytest.mark.parametrize("probe", ["SELECT error(repeat('x', 30000000))", "SELECT repeat('x', 30000000)::INTEGER"])
+def test_an_error_is_told_in_a_line_that_can_be_shown(folder, probe):
+    with pytest.raises(QueryFailed) as refused:
+        ask(folder / "runs", probe, seconds=30.0)
+    assert "xxx" in str(refused.value) and len(str(refused.value)) < 1100
+
+
+@pytest.fixture
+def slow_start(tmp_path, monkeypatch):
+    """Python takes 4 s longer to start."""
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(4)")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
+
+
+def test_a_slow_start_does_not_count(folder, slow_start):
+    answer = ask(folder / "runs", "SELECT count(*) AS n FROM runs", seconds=1.0)
+    assert answer.rows.n[0] == 1 and answer.seconds < 1
+
+
+def test_a_start_that_takes_too_long_is_told_apart(folder, slow_start):
+    with pytest.raises(QueryFailed, match="opening the runs took more than 1 s, so nothing was asked"):
+        ask(folder / "runs", "SELECT 1", seconds=10.0, opening=1.0)
 
 
 def test_a_process_of_its_own_answers_too(folder):
@@ -179,6 +242,13 @@ def test_questions_are_answered(runs, folder):
     assert texts.n[0] == texts.texts[0] == texts.ranked[0] > 0
     with pytest.raises(QueryFailed, match="lambdak"):
         runs.ask("SELECT * FROM lambdak")
+
+
+@pytest.mark.parametrize("question", ["SELECT text, count(*) AS n FROM tokens GROUP BY text", "FROM token_push"])
+def test_the_tokens_are_streamed_past_what_they_are_joined_with(runs, question):
+    """And not kept: a RIGHT join holds the rows of its left side, here all tokens, in memory."""
+    plan = runs._connection.execute(f"EXPLAIN {question}").fetchall()[0][1]
+    assert "LEFT" in plan and "RIGHT" not in plan
 
 
 def test_damaged_and_missing_files_are_told_and_the_rest_answered(folder, tmp_path):
