@@ -16,6 +16,8 @@ from .terminal.parser import Parser
 from .terminal.run_addresses import add_runs_option, find_run, runs_of
 
 _SAME_EVERYWHERE = ("task", "model", "method")
+_VIEWS = ("responses", "rollups", "steps", "evals", "lambda_k", "pass_at_k", "runs", "costs", "run_costs")
+"""What the overview rests on."""
 _IN_MEMORY = ("rollups", "evals", "costs", "responses")
 
 
@@ -57,7 +59,7 @@ def _overview(folders: Sequence[Any]) -> list[dict[str, Any]]:
     from ..store.reading.named_queries import named_query
     from .terminal.opened_runs import tell_problems
 
-    catalog = Catalog(folders)
+    catalog = Catalog(folders, _VIEWS)
     try:
         _hold(catalog.connection)
     except duckdb.Error:

@@ -32,7 +32,7 @@ _TYPES = {pa.int32(): "INTEGER", pa.int64(): "BIGINT", pa.float32(): "FLOAT", pa
 _TYPES |= {pa.bool_(): "BOOLEAN", pa.string(): "VARCHAR", pa.list_(pa.int64()): "BIGINT[]"}
 
 
-def define_views(connection: Any, k: int) -> None:
+def define_views(connection: Any, k: int, views: Sequence[str] = VIEWS) -> None:
     """Make the views on base relations that are there already.
 
     In a file of `sql/`, `{ranked:TEMPLATE}` repeats TEMPLATE for every rank 1..K, with `#` standing for the rank and
@@ -41,8 +41,9 @@ def define_views(connection: Any, k: int) -> None:
     Args:
         connection: a DuckDB connection or cursor.
         k: the number of ranked candidates the base relations have columns for.
+        views: those to make, with what they rest on before them.
     """
-    for view in ("attempt_spans", "vocabulary", *VIEWS):
+    for view in ("attempt_spans", "vocabulary", *views):
         template = (files(__package__) / "sql" / f"{view}.sql").read_text(encoding="utf-8")
         template = template.replace("{k_grid}", ", ".join(map(str, K_GRID)))
         connection.execute(fill_ranks(template, k))
