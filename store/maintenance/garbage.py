@@ -5,7 +5,7 @@
 
 While a process writes the run, as its sign of life or its lock shows, only merged parts are removable: a file it has
 just finished is named a moment later. A file that no manifest names may be all there is of rows whose line was lost, so
-it stays for hours.
+it stays for hours, and for as long as anything of the run is missing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..layout.manifest import read_manifest
+from ..layout.manifest import Manifest, ManifestReader, read_manifest
 from ..layout.omissions import stray_parts
 from ..layout.run import MANIFEST_FOLDER, read_run
 from ..layout.schema import TABLES
@@ -27,6 +27,7 @@ GRACE_SECONDS = 60.0
 """How long a merged part stays, for readers that looked before it was merged."""
 TEMPORARY_SECONDS = 3600.0
 """How old a half-written file is before it is garbage."""
+_LEFT_BY_A_KILL = ("named in no manifest and left out", "the last line is torn and left out")
 STRAY_SECONDS = 6 * 3600.0
 """How old a file that no manifest names is before it is garbage: time for a person to hear of it."""
 
@@ -52,11 +53,13 @@ def garbage(run_dir: Path, *, grace: float = GRACE_SECONDS) -> list[Garbage]:
     """
     run_dir = Path(run_dir)
     read_run(run_dir)
-    return list(_found(run_dir, grace))
+    return list(_found(run_dir, read_manifest(run_dir), grace))
 
 
 def collect(run_dir: Path, *, grace: float = GRACE_SECONDS) -> list[Garbage]:
     """Remove the garbage of a run; returns what is gone.
+
+    Files are read through first: the parts of a merged file that was altered since are all there is of its rows.
 
     Raises:
         RunNotFound, SchemaTooNew: about the run.
@@ -66,21 +69,22 @@ def collect(run_dir: Path, *, grace: float = GRACE_SECONDS) -> list[Garbage]:
     gone = []
     read_run(Path(run_dir))
     with locked(Path(run_dir)):
-        for item in garbage(run_dir, grace=grace):
+        for item in list(_found(Path(run_dir), ManifestReader(run_dir).verify(TABLES), grace)):
             with contextlib.suppress(OSError):
                 item.path.unlink()
                 gone.append(item)
     return gone
 
 
-def _found(run_dir: Path, grace: float) -> Iterator[Garbage]:
-    manifest = read_manifest(run_dir)
+def _found(run_dir: Path, manifest: Manifest, grace: float) -> Iterator[Garbage]:
     merged = {path: merge.merged for merge in manifest.merges for path in merge.replaces}
     for path in sorted(manifest.replaced):
         if _seconds_since(merged[path]) >= grace:
             yield from _if_there(path, "merged into a larger file")
     if manifest.running or _is_written(run_dir):
         return
+    if any(not problem.endswith(_LEFT_BY_A_KILL) for problem in manifest.problems):
+        return  # something is missing, and this may be it
     sizes = {path.name: path.stat().st_size for path in (run_dir / MANIFEST_FOLDER).glob("*.jsonl")}
     for table in TABLES:
         for path in stray_parts(run_dir / table, manifest.named, sizes):

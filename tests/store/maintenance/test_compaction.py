@@ -259,6 +259,31 @@ def test_garbage_is_what_nobody_names(run):
     assert {path for path in run.rglob("*") if path.is_file()} - {run / "manifest" / ".lock-compaction"} == keep
 
 
+def test_the_parts_of_a_merged_file_that_was_altered_are_kept(run, before):
+    compact(run)
+    victim = next(part.path for part in read_manifest(run).parts if part.table == "tokens")
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 3] ^= 16
+    victim.write_bytes(bytes(content))
+    assert collect(run, grace=0)
+    count = "SELECT count(*), sum(position) FROM all_tokens"
+    assert Catalog(run).connection.execute(count).fetchall() == [
+        (before["all_tokens"].num_rows, sum(before["all_tokens"].column("position").to_pylist()))
+    ]
+
+
+def test_what_may_be_the_last_copy_of_rows_is_kept(run):
+    """The merges were collected, then the list of merges lost: the merged files are named nowhere, and all there is."""
+    compact(run)
+    collect(run, grace=0)
+    (run / "manifest" / "merges.jsonl").unlink()
+    merged = list(run.rglob("merged-*.parquet"))
+    for path in merged:
+        os.utime(path, (0, 0))
+    assert any("merged-" in problem for problem in Catalog(run).problems)
+    assert garbage(run) == [] and merged
+
+
 def test_while_a_process_writes_only_merged_parts_are_garbage(tmp_path):
     folder = tmp_path / "run"
     create_or_resume(folder, {"run": "run"}, resume=False)
