@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -20,18 +19,6 @@ SELECT min(gap) FROM (
 """
 
 
-def opened(folders: Sequence[str | Path]) -> Catalog:
-    """The runs that can be read; what is left out is named.
-
-    Raises:
-        RunNotFound: a folder does not exist.
-    """
-    catalog = Catalog(folders)
-    catalog.leave_out_damaged_sums()
-    tell_problems(catalog)
-    return catalog
-
-
 def tell_problems(catalog: Catalog) -> None:
     """Print what could not be read, a line each, on stderr."""
     for problem in catalog.problems:
@@ -39,13 +26,15 @@ def tell_problems(catalog: Catalog) -> None:
 
 
 def opened_run(folder: Path) -> tuple[Catalog, Run]:
-    """The run of a folder, alone.
+    """The run of a folder, without those that lie in its sub-folders.
 
     Raises:
         RunNotFound: it is none; the message names the runs it holds.
     """
-    catalog = opened([folder])
-    if all(run.path != folder for run in catalog.runs):
+    catalog = Catalog(folder, nested=False)
+    catalog.leave_out_damaged_sums()
+    tell_problems(catalog)
+    if [run.path for run in catalog.runs] != [folder]:
         names = ", ".join(printable(run.name) for run in catalog.runs[:5])
         raise RunNotFound(f"{folder} is no run" + (f"; it holds runs: {names}" if names else "; `simko ls` lists runs"))
     return catalog, catalog.runs[0]

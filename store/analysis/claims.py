@@ -4,7 +4,7 @@ A claim is made of parts, each an estimate that should lie on one side of 0. A p
 wholly on that side, *does not hold* when it lies wholly on the other, and is *undecided* otherwise or with fewer than
 three seeds. A part that says "not lower" has a margin: it holds when the interval lies wholly above minus the margin
 and does not when it lies wholly below (a test of non-inferiority, which two equal methods pass). The margins are fixed
-here, from differences that the paper itself reports, and not from any run of a study.
+here, from differences that the paper itself reports; they were fixed when the results of an earlier study were known.
 
 A claim holds when all its parts do, does not when any part does not, and is undecided otherwise.
 Intervals resample seeds and problems; those of correlations, runs.

@@ -164,8 +164,12 @@ def _checksum(info: Mapping[str, Any]) -> str:
     return f"{zlib.crc32(json.dumps(said).encode()):08x}"
 
 
-def find_runs(folder: Path) -> list[Path]:
+def find_runs(folder: Path, *, nested: bool = True) -> list[Path]:
     """The folders of runs in `folder`, sorted by name; `folder` may itself be a run.
+
+    Args:
+        folder: where to look.
+        nested: whether the runs in the sub-folders of a run count, too.
 
     Raises:
         RunNotFound: the folder does not exist.
@@ -174,8 +178,10 @@ def find_runs(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise RunNotFound(f"no folder {folder}; give the folder of a run, or one that holds runs")
     inside = sorted(path.parent for path in folder.glob(f"*/{RUN_FILE}"))
+    if not os.path.lexists(folder / RUN_FILE):
+        return inside
     # A stray `run.json` beside runs must not hide them; it is named as a run that cannot be read, or is one more.
-    return [folder, *inside] if os.path.lexists(folder / RUN_FILE) else inside
+    return [folder, *inside] if nested else [folder]
 
 
 def nameless_runs(folder: Path) -> list[str]:

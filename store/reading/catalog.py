@@ -44,6 +44,7 @@ class Catalog:
     Args:
         folder: a run, a folder of runs, or a list of either.
         views: those that will be asked for; to make them all takes a tenth of a second.
+        nested: also the runs in the sub-folders of a run.
 
     Attributes:
         connection: in memory; `con.execute("SELECT … FROM lambda_k")`.
@@ -54,8 +55,10 @@ class Catalog:
         RunNotFound: the folder does not exist.
     """
 
-    def __init__(self, folder: str | Path | Sequence[str | Path], views: Sequence[str] = VIEWS) -> None:
-        self.runs, self.problems = load_runs(folder)
+    def __init__(
+        self, folder: str | Path | Sequence[str | Path], views: Sequence[str] = VIEWS, *, nested: bool = True
+    ) -> None:
+        self.runs, self.problems = load_runs(folder, nested=nested)
         self._damaged: set[Path] = set()
         self.connection = duckdb.connect(":memory:")
         # DuckDB would draw a bar into stdout, among the rows, when a query takes seconds.

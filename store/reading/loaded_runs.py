@@ -84,7 +84,10 @@ class Run:
 
 
 def load_runs(
-    folder: str | Path | Sequence[str | Path], readers: dict[Path, ManifestReader] | None = None
+    folder: str | Path | Sequence[str | Path],
+    readers: dict[Path, ManifestReader] | None = None,
+    *,
+    nested: bool = True,
 ) -> tuple[list[Run], list[str]]:
     """The readable runs of a folder (or several), and a line about everything that is not.
 
@@ -94,6 +97,7 @@ def load_runs(
     Args:
         folder: a run, a folder of runs, or a list of either.
         readers: keep them between calls, so that only what has changed is read again.
+        nested: also the runs in the sub-folders of a run.
 
     Raises:
         RunNotFound: a folder does not exist.
@@ -104,7 +108,7 @@ def load_runs(
     problems: list[str] = []
     seen: set[str] = set()
     taken: set[str] = set()
-    for path in dict.fromkeys(run for f in folders for run in find_runs(Path(f))):
+    for path in dict.fromkeys(run for f in folders for run in find_runs(Path(f), nested=nested)):
         if (real := os.path.realpath(path)) in seen:
             continue  # the same folder by another way: its rows would count twice
         seen.add(real)

@@ -150,3 +150,16 @@ def test_differing_tells_an_option_once():
         ("hyperparameters.alpha", 0.1, 0.2),
     ]
     assert incomparable({"probe": {"temperature": 1}}, {}) == ["temperature: 1 against None"]
+
+
+def test_a_run_with_runs_in_its_sub_folders_is_shown_and_compared_alone(tmp_path, capsys):
+    outer = write_demonstration_run(tmp_path, name="outer", steps=3, responses=8)
+    assert main(["show", str(outer)]) == 0
+    alone = capsys.readouterr().out
+    inner = write_demonstration_run(outer, name="inner", method="grpo", steps=5, responses=16)
+    assert main(["show", str(outer)]) == 0
+    assert capsys.readouterr().out == alone
+    assert main(["diff", str(outer), str(inner)]) == 0
+    figures = [line.split() for line in capsys.readouterr().out.splitlines()]
+    (lambda_1,) = [line for line in figures if line[:1] == ["Λ(1)"] and len(line) > 3]
+    assert lambda_1[1] != lambda_1[2]
