@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..probes.errors import TooManyCandidates
@@ -51,3 +52,21 @@ def other_number_of_processes(run: RunArguments, processes: int) -> str | None:
         f"{processes}/{run.num_processes} of its responses; change --gradient_accumulation_steps and "
         "--steps_per_generation in proportion to keep it"
     )
+
+
+def sharding_not_given(environment: Mapping[str, str], distributed_type: str) -> str | None:
+    """What to say where a launch asked for a sharded model and each process holds the whole one, else None.
+
+    Accelerate 1.15 starts plain DDP on CPUs, whatever was asked, and says nothing.
+
+    Args:
+        environment: what `accelerate launch` has set.
+        distributed_type: what the accelerator has become, by name.
+    """
+    for name, asked in (("FSDP", "ACCELERATE_USE_FSDP"), ("DEEPSPEED", "ACCELERATE_USE_DEEPSPEED")):
+        if environment.get(asked, "").lower() == "true" and distributed_type != name:
+            return (
+                f"the launch asked for {name} and got {distributed_type}: every process holds the whole model and its "
+                "optimizer; sharding needs GPUs and more than one process"
+            )
+    return None

@@ -23,7 +23,7 @@ from ..store.errors import SimkoError, UsageError
 from ..store.layout.run import claim_folder
 from ..store.maintenance.compaction import compact
 from ..store.writing.row_sampling import LoggedRows
-from .checks import check_evaluation, check_ranks, model_name, other_number_of_processes
+from .checks import check_evaluation, check_ranks, model_name, other_number_of_processes, sharding_not_given
 from .engine.callbacks import PassAtKCallback
 from .engine.checkpoints import checkpoint_to_resume, has_every_step, newer_than, newest_whole, set_aside_newer, step_of
 from .engine.dynamic_sampling import check_groups
@@ -109,6 +109,10 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
             rounds=rounds,
             peft_config=adapters,
         )
+        if config.process_index == 0 and (
+            told := sharding_not_given(os.environ, trainer.accelerator.distributed_type.value)
+        ):
+            print(f"note: {told}", file=sys.stderr)
         trainer.watch_for_nan(NaNGuard(run.on_nan, trainer.accelerator))
         progress = replace_progress(trainer)
         probe = _attach_probe(run, config, trainer, task, run_dir, checkpoint, rows)
