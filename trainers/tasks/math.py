@@ -118,6 +118,7 @@ def math_task(name: str, *, dataset: str | None, eval_dataset: str | None, **opt
 
     A data set of one's own has no held-out part of its own.
     """
+    options["settings"] = CATALOGUE[name]
     if name == "gsm8k":
         options["max_completion_length"] = GSM8K_MAX_COMPLETION_LENGTH
         return MathTask(name, dataset or GSM8K, eval_dataset or (None if dataset else GSM8K), **options)
