@@ -159,7 +159,7 @@ CASES = {
         {"grid": [["X", "X", "X"], ["X", 1, "X"], ["X", "X", "X"]]},
     ),
     "numbrix": Case(
-        ("[[1, 2], [4, 3]]", "[[1, 2], [3, 4]] no [[1, 2], [4, 3]]"),
+        ("[[1, 2], [4, 3]]", "[[1, 2], [3, 4]] no [[1, 2], [4, 3]]", "[[[1, 2], [4, 3]]"),
         ("[[1, 2], [3, 4]]", "[[1, 4], [3, 2]]", "[[1, 2], [2, 1]]", "[[1, 2]]", "[[1, 2], [4, 3.0]]"),
         ("((1, 2), (4, 3))", "1 2\n4 3", "[[1, 2], [4, x]]"),
         {"grid": [[1, "X"], ["X", 3]]},
@@ -264,7 +264,10 @@ DIFFERENCES = {
     "math_path.structure": (CASES["math_path"], "[[2+(3*2)=8]]"),
     "minesweeper.no_answer": (NO_MINES, "No mine is certain."),
     "norinori.empty_region": (CASES["norinori"], "[[(3,1), (3,2)], [(3,4), (4,4)]]"),
-    "number_wall.invented_number": (Case((), (), (), {"grid": [[1, "X", "X"]]}), '[[1, "A", 1]]'),
+    "number_wall.invented_number": (
+        Case((), (), (), {"grid": [[1, "X", 1], ["X", "X", "X"], [1, "X", "X"]]}),
+        '[[1, "A", 1], ["A", "A", "A"], [1, "A", 1]]',
+    ),
     "object_counting.underscore": (CASES["object_counting"], r"\boxed{4_5}"),
     "object_properties.underscore": (CASES["object_properties"], r"\boxed{4_5}"),
     "object_properties.unknown": (UNKNOWN, r"\boxed{Unknown}"),

@@ -30,7 +30,7 @@ _INTEGER = re.compile(r"[+-]?\d+")
 _TOKEN = re.compile(
     r"""(?P<space>(?:\s++|\#[^\n]*+)++)|(?P<open>[\[({])|(?P<close>[\])}])|(?P<mark>[,:])
     |(?P<text>'(?:[^'\\\n]|\\.)*+'|"(?:[^"\\\n]|\\.)*+")
-    |(?P<number>[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?)(?![\w.])|(?P<name>True|False|None)\b""",
+    |(?P<number>(?:[-+]\s*+)?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?)(?![\w.])|(?P<name>True|False|None)\b""",
     re.VERBOSE,
 )
 _LEADING_ZERO = re.compile(r"[-+]?0\d")
@@ -71,10 +71,10 @@ def fences(text: str) -> Iterator[str]:
     return between(text, _FENCE, _FENCE)
 
 
-def grids(text: str) -> Iterator[str]:
-    """Every text from `[[` to the next `]]`, brackets included; space may stand between the brackets."""
+def grids(text: str, opening: re.Pattern[str] = _GRID) -> Iterator[str]:
+    """Every text from `[[` (or another opening) to the next `]]`, both included, however spaced."""
     position = 0
-    while (start := _GRID.search(text, position)) and (end := _GRID_END.search(text, start.end())):
+    while (start := opening.search(text, position)) and (end := _GRID_END.search(text, start.end())):
         yield text[start.start() : end.end()]
         position = end.end()
 
@@ -194,6 +194,7 @@ def _atom(kind: str | None, word: str) -> Any:
         return _NAMES[word]
     if kind == "text":
         return _ESCAPE.sub(_unescaped, word[1:-1])
+    word = "".join(word.split())
     if len(word) > LONGEST_NUMBER:
         return _UNREADABLE
     if word.lstrip("+-").isdigit():

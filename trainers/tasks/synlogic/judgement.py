@@ -80,6 +80,13 @@ class Judgement:
     extracted: bool = True
     exception: str | None = None
 
+    @property
+    def published(self) -> Verdict:
+        """The verdict of the published verifier."""
+        if self.exception is None:
+            return self.verdict
+        return "wrong" if self.verdict == "right" else "right"
+
 
 RIGHT, WRONG, NOT_FOUND = Judgement("right"), Judgement("wrong"), Judgement("wrong", extracted=False)
 UNJUDGED = Judgement("unjudged", extracted=False)

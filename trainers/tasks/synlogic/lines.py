@@ -72,7 +72,7 @@ def numbrix(text: str, puzzle: Puzzle) -> Judgement:
     size = len(given)
     if size != len(given[0]):
         raise PuzzleUnreadable("`grid` is not square")
-    source = last(one for one in grids(text) if _STARTS_WITH_NUMBER.match(one))
+    source = last(grids(text, _STARTS_WITH_NUMBER))
     value = literal(source.replace("'", "").replace('"', "")) if source else None
     if value is None:
         return NOT_FOUND
