@@ -23,7 +23,7 @@ from ..engine.checkpoints import split_resume
 from .arguments import RENAMED, own_options
 from .known_options import trl_options
 from .methods import METHODS, check_options, owner
-from .recipe_files import read_recipe, recipe, tasks_with_recipes
+from .recipe_files import GENERATED, read_recipe, recipe, tasks_with_recipes
 from .values import TRL_LIMITS, check_value, hint, members
 
 _TRACKERS = {
@@ -101,7 +101,10 @@ def read_layers(arguments: list[str]) -> Layers:
         task = "countdown"
         if config is not None:
             notes.append(f"{config} names no task: training {task}")
-    if task not in tasks_with_recipes():
+    family, colon, _ = str(task).partition(":")
+    if task == GENERATED:
+        raise UsageError(f"--task {task} needs the name of a task: {task}:letter_counting")
+    if task not in tasks_with_recipes() and not (colon and family == GENERATED):
         raise UsageError(f"unknown --task {task}{hint(task, tasks_with_recipes())}")
     method = value_of("method") or "simko"
     if method not in METHODS:
@@ -114,7 +117,7 @@ def read_layers(arguments: list[str]) -> Layers:
     missing = _missing_packages(value_of)
     if missing and not plans:
         raise UsageError(missing[0])
-    run_name = f"{task}-{method}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
+    run_name = f"{task.replace(':', '-')}-{method}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
     defaults = {**recipe(task), **METHODS[method].settings, "task": task, "run_name": run_name, "report_to": "none"}
     layers.insert(0, defaults)
     if method != written_for:

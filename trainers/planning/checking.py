@@ -176,6 +176,8 @@ def _data(run: RunArguments, tokenizer: list[Any], found: list[Any], findings: F
             dataset=run.dataset,
             eval_dataset=run.eval_dataset,
             tokenizer=tokenizer[0] if tokenizer else None,
+            prompt_style=run.prompt_style,
+            options=run.task_options,
         )
     except DatasetNotFound as error:
         if hub_fault() is not None and "hub id" in str(error):
