@@ -36,6 +36,7 @@ FOLDERS = {
     "trainers/engine": {"trainers/objectives", "trainers/tasks", "trainers/evaluation"},
     "trainers/study": {"trainers/options", "trainers/engine", "trainers/models", "trainers/tasks"},
     "cli/terminal": set(),
+    "dashboard/live_tables": set(),
     "dashboard/components": set(),
     "dashboard/pages": {"dashboard/components"},
     "dashboard/report": {"dashboard/components"},
