@@ -112,7 +112,7 @@ class Mirror:
             self._start_over(k)
             changed = True
         for name, seen in list(self._ingested.items()):
-            if name not in keys or not seen <= set(keys[name]):  # deleted, or deleted and written anew
+            if name not in keys or not seen <= keys[name].keys():  # deleted, or deleted and written anew
                 for table in (f"all_{table}" for table in INGESTED):
                     self._con.execute(f"DELETE FROM {table} WHERE run = ?", [name])
                 del self._ingested[name]
@@ -126,8 +126,9 @@ class Mirror:
         rollups: dict[str, pa.Table] = {}
         for run in runs:
             seen = self._ingested.setdefault(run.name, set())
-            new = {key: part for key, part in keys[run.name].items() if key not in seen and key not in self._unreadable}
-            for table_name in INGESTED:
+            fresh = keys[run.name].keys() - seen - self._unreadable.keys()
+            new = {key: part for key, part in keys[run.name].items() if key in fresh} if fresh else {}
+            for table_name in INGESTED if new else ():
                 parts = [(key, part) for key, part in new.items() if part.table == table_name]
                 rows = self._ingest(run, table_name, parts)
                 if rows and table_name == "rollups":
