@@ -37,6 +37,7 @@ FOLDERS = {
     "trainers/planning": {"trainers/options", "trainers/models", "trainers/tasks", "trainers/evaluation"},
     "trainers/study": {"trainers/options", "trainers/engine", "trainers/models", "trainers/tasks"},
     "cli/terminal": set(),
+    "dashboard/live_tables": set(),
     "dashboard/components": set(),
     "dashboard/pages": {"dashboard/components"},
     "dashboard/report": {"dashboard/components"},
