@@ -22,6 +22,7 @@ VIEWS = (
     "concentration",
     "push",
     "token_push",
+    "mismatch",
     "runs",
     "costs",
     "run_costs",
