@@ -7,7 +7,7 @@ quietly. The guard compares them on the first micro-batch that has enough tokens
 step; nothing is scored for it.
 
 The figure is the mean over tokens of |log π_sampler(y) - log π_old(y)|, in nats, over all processes. What was measured
-in healthy runs and under faults is in `docs/processes.md`.
+in healthy runs and under faults is in `docs/training.md`.
 """
 
 from __future__ import annotations

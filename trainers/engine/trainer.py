@@ -23,13 +23,13 @@ from ..objectives import Objective, ScoredBatch
 from .callbacks import EndStep, SaveBetweenRollouts
 from .dynamic_sampling import Rollouts, check_groups, fill
 from .epoch_order import EpochOrder, FollowEpochs
-from .figures import forking_fraction, lambda_figures
+from .figures import forking_fraction, token_figures
 from .logit_gradient import logit_gradient
 from .nan_guard import NaNGuard
 from .normaliser import normalised
 from .rescoring import Rescoring
 from .response_rows import response_columns
-from .sampler_parity import SamplerParity
+from .sampler_parity import SamplerParity, gaps
 from .saving import saving
 from .scored_batch import RIGHT, UNJUDGED, WRONG, class_shares, loss_mask, scored_batch
 from .seams import IMAGE_INPUTS, SAMPLER_LOGPROB
@@ -237,8 +237,8 @@ class RankedGRPOTrainer(GRPOTrainer):
                 if self.rescoring is not None:
                     self.rescoring.keep(self.state.global_step + 1, model, inputs, self._ranked_output.stats)
             if self._ranked_output is not None:
-                top = self._ranked_output.stats.top_logprob
-                self._note(lambda_figures(top, inputs["loss_mask"], self.accelerator))
+                gap = None if scored is None else gaps(inputs, scored.logprob)
+                self._note(token_figures(self._ranked_output.stats, inputs["loss_mask"], gap, self.accelerator))
             if self._nan_guard is not None:
                 self._nan_guard.see(loss)
             return loss
@@ -265,8 +265,7 @@ class RankedGRPOTrainer(GRPOTrainer):
         surrogate = self.objective(self._scored)
         inputs["advantages"], self._penalty = surrogate.advantages, surrogate.penalty
         if surrogate.forking is not None:
-            share = forking_fraction(surrogate.forking, inputs["loss_mask"], self.accelerator)
-            self._note({"forking_fraction": share})
+            self._note(forking_fraction(surrogate.forking, inputs["loss_mask"], self.accelerator))
         return surrogate.logprob, entropy, aux_loss
 
     def _token_share(self, inputs: dict[str, Any], scored: ScoredBatch) -> torch.Tensor:

@@ -61,7 +61,7 @@ class SharedArguments:
         "run",
     )
     sampler_gap: float = _option(
-        0.05,
+        0.1,
         "Largest mean |difference| in nats between the sampler's log-probs and the trainer's; with --use_vllm.",
         "run",
         Limits(above=0.0),
