@@ -23,6 +23,7 @@ VIEWS = (
     "push",
     "token_push",
     "mismatch",
+    "token_gradient",
     "runs",
     "costs",
     "run_costs",
