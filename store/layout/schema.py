@@ -19,12 +19,13 @@ from typing import Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Written to `run.json`. Readers open this version and older ones; a newer one is refused by name.
 
 Version 2 added what the push needs: five columns of `tokens`, five of `rollups`. In runs of version 1 they are NULL.
 Version 3 added the table `costs`, empty in older runs.
 Version 4 added checksums of files, lines and `run.json`, and what figures mean to each attempt.
+Version 5 added what the sampler says of its tokens: `tokens.sampler_logprob`. In older runs it is NULL.
 """
 
 Verdict = Literal["right", "wrong", "unjudged"]
@@ -115,6 +116,10 @@ TOKENS: tuple[Column, ...] = (
         "h: the loss also moves the logits along h·∂H/∂x (entropy bonus). NULL if there is none.",
     ),
     Column("collision_logprob", pa.float32(), "Σ_v p_v² log p_v, logged where h is. NULL elsewhere."),
+    _statistic(
+        "sampler_logprob",
+        "Log-probability that the sampler reported for the token when it drew it; NULL where the sampler reports none.",
+    ),
     _statistic(
         "logp", "Log-probability of the rank-k candidate, in the precision of `--probe_precision`.", ranked=True
     ),

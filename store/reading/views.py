@@ -22,6 +22,7 @@ VIEWS = (
     "concentration",
     "push",
     "token_push",
+    "mismatch",
     "token_gradient",
     "runs",
     "costs",

@@ -17,7 +17,7 @@ from simko.store.reading.catalog import Catalog
 from simko.store.reading.views import VIEWS
 from simko.store.writing.recorder import Recorder
 
-DERIVED = [view for view in VIEWS if view not in ("tokens", "token_push", "token_gradient")]
+DERIVED = [view for view in VIEWS if view not in ("tokens", "token_push", "token_gradient", "mismatch")]
 
 
 def rows(con, sql: str) -> list[tuple]:
