@@ -74,8 +74,7 @@ class Catalog:
             self.connection.execute(f"CREATE VIEW all_{table_name} AS {empty_relation(table_name, k)}")
         self.connection.execute(texts_relation({}))
         define_views(self.connection, k, views)
-        for table_name in TABLES:
-            self._read_parts(table_name, k)
+        self._read_parts(k)
         self._read_vocabulary()
 
     def leave_out_damaged_sums(self) -> None:
@@ -109,8 +108,7 @@ class Catalog:
                 if path.is_file() and (problem := self._damage(path, rows)):
                     self._damaged.add(path)
                     self.problems.append(f"{path}: damaged ({problem}); left out")
-        for table_name in TABLES:
-            self._read_parts(table_name, largest_k(self.runs))
+        self._read_parts(largest_k(self.runs))
         self._read_vocabulary()
 
     def _damage(self, path: Path, rows: int | None) -> str | None:
@@ -133,7 +131,16 @@ class Catalog:
             readable = self._readable(paths, select_texts, "its tokens have no text")
             self.connection.execute(texts_relation({key: path for key, path in files.items() if readable[key]}))
 
-    def _read_parts(self, table: TableName, k: int) -> None:
+    def _read_parts(self, k: int) -> None:
+        """Put each `all_<table>` on the runs' files; those that cannot be opened or do not fit are left out."""
+        paths = {table: self._opened_parts(table, k) for table in TABLES}
+        types = self._types_of_relations()
+        for table in TABLES:
+            expected = column_types(table, k)
+            if types[f"all_{table}"] != {"run": "VARCHAR", **expected}:
+                self.connection.execute(parts_relation(table, self._fitting(paths[table], expected), k))
+
+    def _opened_parts(self, table: TableName, k: int) -> dict[str, list[Path]]:
         """Put `all_<table>` on the runs' files; those DuckDB cannot open are named and left out."""
         paths = {
             run.name: [p.path for p in run.manifest.parts if p.table == table and p.path not in self._damaged]
@@ -149,9 +156,7 @@ class Catalog:
                 "its rows are left out",
             )
             self.connection.execute(parts_relation(table, paths, k))
-        expected = column_types(table, k)
-        if self._types_of_view(f"all_{table}") != {"run": "VARCHAR", **expected}:
-            self.connection.execute(parts_relation(table, self._fitting(paths, expected), k))
+        return paths
 
     def _readable(
         self, paths: Mapping[str, list[Path]], select: Callable[[Path], str], otherwise: str
@@ -190,12 +195,16 @@ class Catalog:
         """Column → type."""
         return {row[0]: row[1] for row in self.connection.execute(f"DESCRIBE {relation}").fetchall()}
 
-    def _types_of_view(self, name: str) -> dict[str, str]:
-        """Column → type of a view, as it was made: describing it would open every file again."""
+    def _types_of_relations(self) -> dict[str, dict[str, str]]:
+        """`all_<table>` → column → type, as they were made: describing one would open every file again."""
+        types: dict[str, dict[str, str]] = {f"all_{table}": {} for table in TABLES}
         rows = self.connection.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [name]
+            "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE table_name IN "
+            f"({', '.join(map(quote, types))}) ORDER BY column_index"
         )
-        return {row[0]: row[1] for row in rows.fetchall()}
+        for relation, column, type_ in rows.fetchall():
+            types[relation][column] = type_
+        return types
 
 
 def open(folder: str | Path | Sequence[str | Path] = "runs") -> duckdb.DuckDBPyConnection:
