@@ -32,8 +32,6 @@ PRELOADED = [
 """Slow to import; importing them starts no thread, without which a fork would not be safe."""
 
 
-
-
 @dataclass(frozen=True)
 class Call:
     """What a process is to do, and the files its streams lead to."""
