@@ -7,14 +7,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test stress lint types bench
+.PHONY: demo test stress lint types fast bench
 demo: .venv/installed
 	$(BIN)/simko study side-by-side
 
-# The browser comes last and alone: beside busy neighbours a page fades while it waits for its refresh.
-test: lint types
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not browser'
+# mypy, which keeps one core busy, works beside the tests, which sometimes wait. The browser comes last and alone: beside
+# busy neighbours a page fades while it waits for its refresh.
+test: lint
+	$(MAKE) --no-print-directory -j2 types fast
 	$(BIN)/python -m pytest -m browser
+
+fast: .venv/installed-dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not browser'
 
 stress: .venv/installed-dev
 	SIMKO_THOROUGH=1 $(BIN)/python -m pytest -m 'slow or not slow' -n 2 --dist worksteal

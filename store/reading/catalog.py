@@ -83,9 +83,17 @@ class Catalog:
         self.open_files(tables)
 
     def open_files(self, tables: Sequence[TableName] = TABLES, runs: Sequence[Run] | None = None) -> None:
-        """Put `all_<table>` on the files of some runs (all of them), and `texts` where tokens are among the tables."""
+        """Put `all_<table>` on the files of some runs (all of them), and `texts` where tokens are among the tables.
+
+        Files that cannot be opened or do not fit are named and left out.
+        """
+        k = largest_k(self.runs)
+        paths = {table: self._opened_parts(table, k, self.runs if runs is None else runs) for table in tables}
+        types = self._types_of_relations()
         for table in tables:
-            self._read_parts(table, largest_k(self.runs), self.runs if runs is None else runs)
+            expected = column_types(table, k)
+            if types[f"all_{table}"] != {"run": "VARCHAR", **expected}:
+                self.connection.execute(parts_relation(table, self._fitting(paths[table], expected), k))
         if "tokens" in tables:
             self._read_vocabulary()
 
@@ -142,7 +150,7 @@ class Catalog:
             readable = self._readable(paths, select_texts, "its tokens have no text")
             self.connection.execute(texts_relation({key: path for key, path in files.items() if readable[key]}))
 
-    def _read_parts(self, table: TableName, k: int, runs: Sequence[Run]) -> None:
+    def _opened_parts(self, table: TableName, k: int, runs: Sequence[Run]) -> dict[str, list[Path]]:
         """Put `all_<table>` on the runs' files; those DuckDB cannot open are named and left out."""
         paths = {
             run.name: [p.path for p in run.manifest.parts if p.table == table and p.path not in self._damaged]
@@ -158,9 +166,7 @@ class Catalog:
                 "its rows are left out",
             )
             self.connection.execute(parts_relation(table, paths, k))
-        expected = column_types(table, k)
-        if self._types_of_view(f"all_{table}") != {"run": "VARCHAR", **expected}:
-            self.connection.execute(parts_relation(table, self._fitting(paths, expected), k))
+        return paths
 
     def _readable(
         self, paths: Mapping[str, list[Path]], select: Callable[[Path], str], otherwise: str
@@ -199,12 +205,16 @@ class Catalog:
         """Column → type."""
         return {row[0]: row[1] for row in self.connection.execute(f"DESCRIBE {relation}").fetchall()}
 
-    def _types_of_view(self, name: str) -> dict[str, str]:
-        """Column → type of a view, as it was made: describing it would open every file again."""
+    def _types_of_relations(self) -> dict[str, dict[str, str]]:
+        """`all_<table>` → column → type, as they were made: describing one would open every file again."""
+        types: dict[str, dict[str, str]] = {f"all_{table}": {} for table in TABLES}
         rows = self.connection.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [name]
+            "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE table_name IN "
+            f"({', '.join(map(quote, types))}) ORDER BY column_index"
         )
-        return {row[0]: row[1] for row in rows.fetchall()}
+        for relation, column, type_ in rows.fetchall():
+            types[relation][column] = type_
+        return types
 
 
 def open(folder: str | Path | Sequence[str | Path] = "runs") -> duckdb.DuckDBPyConnection:

@@ -7,7 +7,10 @@ that matter at its size. The options of the methods come from their entries in `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Optional, get_type_hints
 
 from .methods import METHODS, method_options
@@ -230,15 +233,17 @@ class OwnOption:
     method: str | None
 
 
-def own_options() -> dict[str, OwnOption]:
-    """Our options by name, in the order of the help."""
+@cache
+def own_options() -> Mapping[str, OwnOption]:
+    """Our options by name, in the order of the help; worked out once, since a study asks a thousand times."""
     types = get_type_hints(RunArguments)
     options = []
     for name, entry in RunArguments.__dataclass_fields__.items():
         about: Help = entry.metadata["help"]
         options.append(OwnOption(name, types[name], entry.default, str(about), about.group, about.limits, about.method))
     order = list(GROUPS)
-    return {option.name: option for option in sorted(options, key=lambda option: order.index(option.group))}
+    options.sort(key=lambda option: order.index(option.group))
+    return MappingProxyType({option.name: option for option in options})
 
 
 RECIPE_KEYS = (
