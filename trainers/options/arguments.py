@@ -68,7 +68,8 @@ class SharedArguments:
     )
     task_options: dict[str, Any] | str | None = _option(  # noqa: RUF009
         None,
-        "Of a generated task, as NAME=VALUE,NAME=VALUE or JSON: size, heldout_size, seed, and the task's own.",
+        "Of a generated task, as NAME=VALUE,NAME=VALUE or JSON: size, heldout_size, validation_size, seed, and the "
+        "task's own.",
         "data",
     )
     prompt_style: Literal["chat", "plain", "few_shot"] | None = _option(
