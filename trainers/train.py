@@ -35,6 +35,7 @@ from .engine.saving import saving
 from .engine.trainer import RankedGRPOTrainer
 from .evaluation.during_training import HeldoutPassAtK
 from .models.loading import load_model
+from .models.shared_prompts import share_prompts
 from .models.stopping import end_at_stop
 from .options.arguments import RunArguments
 from .options.methods import check_group, objective_of, trainer_settings
@@ -86,6 +87,8 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
     checkpoint = _checkpoint(run, config)
     _quiet(config)
     model, tokenizer = load_model(_model_name(run), **(config.model_init_kwargs or {}))
+    if run.share_prompts:
+        share_prompts(model, checkpointing=config.gradient_checkpointing, processes=config.world_size)
     objective, settings = objective_of(run), trainer_settings(run)
     _check_ranks(run, objective, model)
     check_group(run, int(config.num_generations or 0))

@@ -90,6 +90,12 @@ class SharedArguments:
         "Held-out problems for pass@k, given like --dataset; built-in tasks have their own held-out split.",
         "data",
     )
+    share_prompts: bool = _option(
+        False,
+        "Run the beginning that several responses share through the model once, in generation, scoring and evaluation; "
+        "not together with activation checkpointing, nor with several processes.",
+        "data",
+    )
     method: str = _option("simko", f"Training method: {', '.join(METHODS)}.", "method")
     probe: bool = _option(
         False, "Log per-token ranked statistics, roll-ups and pass@k to Parquet in the run's folder.", "probe"
