@@ -92,7 +92,8 @@ class SharedArguments:
     )
     task_options: dict[str, Any] | str | None = _option(  # noqa: RUF009
         None,
-        "Of a generated task, as NAME=VALUE,NAME=VALUE or JSON: size, heldout_size, seed, and the task's own.",
+        "Of a generated task, as NAME=VALUE,NAME=VALUE or JSON: size, heldout_size, validation_size, seed, and the "
+        "task's own.",
         "data",
     )
     prompt_style: Literal["chat", "plain", "few_shot"] | None = _option(
@@ -119,6 +120,12 @@ class SharedArguments:
     lora_alpha: int | None = _option(None, "Scale of the adapters; default: twice --lora_r.", "data", _COUNT)
     lora_target_modules: str = _option(
         "all-linear", "Modules that get adapters, by name with commas between them, or `all-linear`.", "data"
+    )
+    share_prompts: bool = _option(
+        False,
+        "Run the beginning that several responses share through the model once, in generation, scoring and evaluation; "
+        "not together with activation checkpointing, nor with several processes.",
+        "data",
     )
     method: str = _option("simko", f"Training method: {', '.join(METHODS)}.", "method")
     dynamic_sampling_rounds: int | None = _option(
