@@ -16,7 +16,7 @@ from .terminal.parser import Parser
 from .terminal.run_addresses import add_runs_option, find_run, runs_of
 
 _SAME_EVERYWHERE = ("task", "model", "method")
-_VIEWS = ("responses", "rollups", "steps", "evals", "lambda_k", "pass_at_k", "runs", "costs", "run_costs")
+_VIEWS = ("responses", "rollups", "steps", "evals", "lambda_k", "problems", "pass_at_k", "runs", "costs", "run_costs")
 """What the overview rests on."""
 _IN_MEMORY = ("rollups", "evals", "costs", "responses")
 
