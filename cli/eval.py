@@ -5,8 +5,8 @@
     simko eval --server http://127.0.0.1:8000/v1 --benchmarks aime24
     simko eval first --benchmarks aime24 --engine vllm --vllm_python venvs/vllm/bin/python
 
-Called again, it does what is missing. Ctrl-C keeps what is done. Results go into the run's tables `evals` and `samples`,
-or into a run of their own for a policy of no run (docs/evaluation.md).
+Called again, it does what is missing. Ctrl-C keeps what is done. Results go into the run's tables `evals` and
+`samples`, or into a run of their own for a policy of no run (docs/evaluation.md).
 """
 
 from __future__ import annotations

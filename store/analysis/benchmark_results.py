@@ -1,4 +1,4 @@
-"""What evaluations beside training found: pass@k with intervals over problems, and what could not be judged as it should.
+"""What evaluations beside training found: pass@k with intervals over problems, and what could not be judged.
 
 Read from the run's own log by SQL, so that it is what everyone can ask for.
 """

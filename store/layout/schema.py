@@ -1,7 +1,7 @@
 """The columns of every table a run writes: name, Arrow type and meaning, in one place.
 
-There are six Parquet tables: `tokens`, `responses`, `rollups`, `evals`, `costs` and `samples`. Columns are flat; the entropy
-histogram is the one list. Writer options and views are derived from these definitions, and a test compares
+There are six Parquet tables: `tokens`, `responses`, `rollups`, `evals`, `costs` and `samples`. Columns are flat; the
+entropy histogram is the one list. Writer options and views are derived from these definitions, and a test compares
 `docs/schema.md` with them. Log-probabilities and entropies are in nats. K, the number of ranked candidates, is the
 run's `--probe_k`. It fixes how many `logp_k` and `id_k` columns a run has, so tables of different runs are read by
 name.
@@ -25,7 +25,8 @@ SCHEMA_VERSION = 5
 Version 2 added what the push needs: five columns of `tokens`, five of `rollups`. In runs of version 1 they are NULL.
 Version 3 added the table `costs`, empty in older runs.
 Version 4 added checksums of files, lines and `run.json`, and what figures mean to each attempt.
-Version 5 added evaluations beside training: seven columns of `evals`, the table `samples`.
+Version 5 added what the sampler says of its tokens, `tokens.sampler_logprob`, and evaluations beside training: seven
+columns of `evals`, the table `samples`. In older runs they are NULL, and the table is empty.
 """
 
 Verdict = Literal["right", "wrong", "unjudged"]
@@ -116,6 +117,10 @@ TOKENS: tuple[Column, ...] = (
         "h: the loss also moves the logits along h·∂H/∂x (entropy bonus). NULL if there is none.",
     ),
     Column("collision_logprob", pa.float32(), "Σ_v p_v² log p_v, logged where h is. NULL elsewhere."),
+    _statistic(
+        "sampler_logprob",
+        "Log-probability that the sampler reported for the token when it drew it; NULL where the sampler reports none.",
+    ),
     _statistic(
         "logp", "Log-probability of the rank-k candidate, in the precision of `--probe_precision`.", ranked=True
     ),

@@ -2,12 +2,12 @@
 
     simko compact runs/first
 
-Files of one table and one writer (a process of an attempt, or an evaluation) are put one after the other into files of up to `FILE_ROWS` rows, in row groups
-of `ROW_GROUP`. A file that is not what was written is named and left as it is, with those it would be merged with. No
-row is dropped and their order is kept, so every query gives the same answer. One line in
-`manifest/merges.jsonl` makes the change (see `merges`). A kill before that line leaves the parts, a kill after it the
-merged file; an unfinished file has a temporary name that no reader opens. The parts stay for at least `GRACE_SECONDS`,
-for readers that looked before (`garbage`).
+Files of one table and one writer (a process of an attempt, or an evaluation) are put one after the other into files of
+up to `FILE_ROWS` rows, in row groups of `ROW_GROUP`. A file that is not what was written is named and left as it is,
+with those it would be merged with. No row is dropped and their order is kept, so every query gives the same answer. One
+line in `manifest/merges.jsonl` makes the change (see `merges`). A kill before that line leaves the parts, a kill after
+it the merged file; an unfinished file has a temporary name that no reader opens. The parts stay for at least
+`GRACE_SECONDS`, for readers that looked before (`garbage`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The evaluations beside training of some runs, as rows of the table `evaluations`: what was measured, how far it is."""
+"""The evaluations beside training of some runs, as rows of the table `evaluations`: what is measured, how far."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ SINCE = {  # column → the version that has it first
     ("tokens", "weight"): 2,
     ("rollups", "sum_push_1"): 2,
     ("rollups", "sum_shift_1"): 2,
+    ("tokens", "sampler_logprob"): 5,
 }
 
 
