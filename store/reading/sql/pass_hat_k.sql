@@ -21,7 +21,7 @@ GROUP BY run, step, split, source, benchmark, evaluation, k;
 -- responses it scatters around the true one, and the share with it.
 CREATE OR REPLACE MACRO cover_at(tau) AS TABLE
 SELECT run, step, split, source, tau::DOUBLE AS tau,
-       avg((coalesce(success, c / nullif(n, 0)) >= tau - 1e-12)::INTEGER) AS cover, count(*) AS n_problems, benchmark, evaluation
+       avg((CASE WHEN success IS NOT NULL THEN success >= tau ELSE c >= tau * n - 1e-9 END)::INTEGER) AS cover, count(*) AS n_problems, benchmark, evaluation
 FROM problems
 WHERE success IS NOT NULL OR n > 0
 GROUP BY run, step, split, source, benchmark, evaluation;
