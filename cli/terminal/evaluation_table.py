@@ -10,6 +10,7 @@ from ...store.analysis.benchmark_results import BenchmarkResult, PassAtK, benchm
 from ...store.layout.schema import K_SHOWN
 from ...store.reading.catalog import Catalog
 from .next_commands import installed_command, quoted
+from .output import printable
 from .tables import Cell, Column, Table
 
 _QUERY = "SELECT step, benchmark, k, pass_at_k FROM pass_at_k WHERE benchmark IS NOT NULL ORDER BY ALL"
@@ -33,6 +34,29 @@ def print_evaluations(evaluations: Sequence[tuple[Path, str, str]], everything: 
     print("95 % bootstrap intervals over problems")
     for run_dir in catalogs:
         print(f"ask it:     {quoted(installed_command('simko'))} query {quoted(_QUERY)} --runs {quoted(str(run_dir))}")
+
+
+def print_evaluations_of(connection: Any, *, everything: bool) -> None:
+    """Print the newest evaluation of each benchmark and step of a run, and how far those are that are not complete.
+
+    Args:
+        connection: with the views, on the run.
+        everything: every column, however wide.
+    """
+    newest = connection.execute(
+        "SELECT evaluation, checkpoint FROM evaluations WHERE newest ORDER BY benchmark, step"
+    ).fetchall()
+    rows = [(name, result) for evaluation, name in newest for result in benchmark_results(connection, evaluation)]
+    if rows:
+        print()
+        evaluation_table(rows).print(everything=everything)
+    unfinished = connection.execute(
+        "SELECT checkpoint, benchmark, units_done, units, status FROM evaluations WHERE NOT complete ORDER BY ALL"
+    ).fetchall()
+    for name, benchmark, done, units, status in unfinished:
+        print(
+            f"{printable(name)} {printable(benchmark)}: {done} of {units} blocks, {status}; no figures before all are there"
+        )
 
 
 def evaluation_table(rows: Sequence[tuple[str, BenchmarkResult]]) -> Table:

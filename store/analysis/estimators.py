@@ -1,7 +1,7 @@
 """Estimators with their uncertainty, in NumPy: pass@k, pass^k, cover@tau, bootstrap intervals, correlations.
 
-Formulas: Chen et al. 2021 (pass@k); Yao et al. 2024 (pass^k, tau-bench); percentile bootstrap over the first axis. Every random draw comes from the `seed`
-given, so the same data show the same interval.
+Formulas: Chen et al. 2021 (pass@k); Yao et al. 2024 (pass^k, tau-bench); percentile bootstrap over the first axis.
+Every random draw comes from the `seed` given, so the same data show the same interval.
 """
 
 from __future__ import annotations

@@ -203,10 +203,13 @@ class ServerEngine:
         raise AssertionError("unreachable")
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; later calls do nothing."""
+        clients, self._clients = self._clients, []
+        if not clients:
+            return
 
         async def close() -> None:
-            for client in self._clients:
+            for client in clients:
                 await client.aclose()
 
         self._runner.run(close())

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...errors import EvaluationImpossible
 from ...models.loading import load_model
 from ..decoding import response_texts
 from ..sampling import encode_prompts, end_tokens, left_padded, sampling_mode
+from ..stopping import StopTexts
 from .base import Completion, Draws, before_stop
 
 BATCH_TOKENS = 65_536
@@ -61,17 +63,40 @@ class TransformersEngine:
             eos_token_id=end_tokens(self.model, self.tokenizer),
             disable_compile=True,
         )
-        stopping = {"stop_strings": list(draws.stop), "tokenizer": self.tokenizer} if draws.stop else {}
         ids = encode_prompts(self.tokenizer, prompts)
         result: list[list[Completion]] = [[] for _ in prompts]
         with sampling_mode(self.model, seed):
             for rows in self._batches(ids, n, draws.max_tokens):
                 inputs = left_padded([ids[i] for i in rows], self.tokenizer.pad_token_id, self.model.device)
-                output = self.model.generate(**inputs, generation_config=settings, **stopping)
+                output = self._generated(inputs, settings, draws.stop)
                 drawn = output[:, inputs["input_ids"].size(1) :].tolist()
                 for i, completion in zip(rows, self._completions(drawn, draws, settings.eos_token_id), strict=True):
                     result[i].append(completion)
         return result
+
+    def _generated(self, inputs: dict[str, Any], settings: Any, stop: Sequence[str]) -> Any:
+        """Token ids of a batch, prompts before responses.
+
+        Raises:
+            EvaluationImpossible: the policy's probabilities are none, or the batch does not fit the memory.
+        """
+        import torch
+        from transformers import StoppingCriteriaList
+
+        criteria = [StopTexts(self.tokenizer, stop, inputs["input_ids"].size(1))] if stop else []
+        stopping: Any = StoppingCriteriaList(criteria)
+        try:
+            return self.model.generate(**inputs, generation_config=settings, stopping_criteria=stopping)
+        except torch.OutOfMemoryError as error:
+            raise EvaluationImpossible(
+                f"{len(inputs['input_ids'])} responses at once do not fit the memory; give fewer --batch_tokens"
+            ) from error
+        except RuntimeError as error:
+            if "probability tensor" not in str(error):
+                raise
+            raise EvaluationImpossible(
+                "the policy gives NaN or infinite probabilities: its weights have diverged, or need another --dtype"
+            ) from error
 
     def _batches(self, ids: Sequence[list[int]], n: int, max_tokens: int) -> list[list[int]]:
         """Prompts by their numbers, each n times, the longest first: what does not fit shows at once."""
