@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from simko.trainers.tasks.boxed import last_boxed
 from simko.trainers.tasks.dataset import read_rows
-from simko.trainers.tasks.grading import MathGrader
+from simko.trainers.tasks.graders.boxed import last_boxed
+from simko.trainers.tasks.graders.grading import MathGrader
 from simko.trainers.tasks.problems import read_problem
 
 SUFFIXES = (".parquet", ".jsonl")
