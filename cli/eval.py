@@ -90,7 +90,8 @@ def run(options: argparse.Namespace) -> int:
     from ..trainers.evaluation.benchmarks import check_asked, check_benchmark, known_benchmarks
 
     if options.list:
-        print("\n".join(known_benchmarks()))
+        width = max(map(len, known_benchmarks()))
+        print("\n".join(f"{name:<{width}}  {doc}" for name, doc in known_benchmarks().items()))
         return 0
     for name in names:
         check_benchmark(name)

@@ -55,7 +55,7 @@ def print_evaluations_of(connection: Any, *, everything: bool) -> None:
     ).fetchall()
     for name, benchmark, done, units, status in unfinished:
         print(
-            f"{printable(name)} {printable(benchmark)}: {done} of {units} blocks, {status}; no figures before all are there"
+            f"{printable(f'{name} {benchmark}')}: {done} of {units} blocks, {status}; no figures before all are there"
         )
 
 

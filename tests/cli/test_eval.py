@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from openai_server import OpenAIServer
@@ -61,7 +62,8 @@ def test_every_whole_checkpoint_of_a_run(runs, capsys):
         (2, "exact", 6), (2, "sampled", 6), (4, "exact", 6), (4, "sampled", 6),
     ]  # fmt: skip
     assert ask(runs / "first", "SELECT count(*), count(completion), count(n_tokens) FROM samples") == [(48, 48, 48)]
-    met = "SELECT step, trained_step FROM concentration WHERE benchmark IS NOT NULL AND k = 4 AND source = 'sampled'"
+    chosen = "benchmark = 'countdown' AND k = 4 AND source = 'sampled'"
+    met = f"SELECT step, trained_step FROM concentration WHERE {chosen} ORDER BY 1"
     assert ask(runs / "first", met) == [(2, 3), (4, 5)]
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*.parquet")}
     assert main(["eval", "first", *SMALL]) == 0  # all done: nothing is drawn or written again
@@ -184,3 +186,20 @@ def test_a_checkpoint_that_has_diverged_is_named(runs, capsys):
     save_file({name: torch.full_like(tensor, float("nan")) for name, tensor in weights.items()}, path, {"format": "pt"})
     assert main(["eval", "first/checkpoint-2", *SMALL]) == 2
     assert "NaN or infinite probabilities" in capsys.readouterr().err
+
+
+def test_a_benchmark_of_free_answers_from_a_file(runs, capsys):
+    """Judged by the grader of math, with the shares of what has no readable answer."""
+    rows = [{"problem": f"{a} {b} {a + b}", "answer": str(a + b)} for a, b in ((1, 2), (3, 4), (5, 6))]
+    Path("three.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["--benchmarks", "math500", "--dataset", "three.jsonl", "--samples", "3", "--max_tokens", "8"]
+    assert main(["eval", "countdown-base", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert "math500" in out and "no answer" in out
+    found = "SELECT count(*), sum(n + n_unjudged), max(temperature), max(top_p), max(samples_requested) FROM evals"
+    assert ask(runs / "countdown-base", found) == [(3, 9, 0.6, 0.95, 3)]
+    ((extracted, unextracted),) = ask(
+        runs / "countdown-base",
+        "SELECT (SELECT count(*) FROM samples WHERE NOT extracted), (SELECT sum(n_unextracted) FROM evals)",
+    )
+    assert extracted == unextracted

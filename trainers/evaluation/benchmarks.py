@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...store.errors import UsageError, nearest
-from ..errors import EvaluationImpossible
+from ..errors import EvaluationImpossible, TaskUnknown
 from ..tasks import BUILT_IN, task_for
-from .catalogue_stub import BENCHMARKS, benchmark_for
+from ..tasks.benchmarks import some
+from ..tasks.catalogue import BENCHMARKS, CATALOGUE, benchmark_for, find_benchmark
 from .engines.base import Draws
 
 MOST_SAMPLES = 1024
@@ -46,7 +46,7 @@ class Settings:
     max_tokens: int
     stop: tuple[str, ...]
     limit: int | None
-    prompt_style: str | None
+    prompt_style: str
     seed: int
 
 
@@ -86,9 +86,11 @@ class Benchmark:
         return json.loads(json.dumps(asdict(self.settings)))  # type: ignore[no-any-return]
 
 
-def known_benchmarks() -> tuple[str, ...]:
-    """The names there are."""
-    return (*BUILT_IN, *BENCHMARKS)
+def known_benchmarks() -> dict[str, str]:
+    """The names there are, and what each is in a line."""
+    names = (*BUILT_IN, *BENCHMARKS, "reasoning_gym")
+    shown = {"reasoning_gym": "reasoning_gym:TASK"}
+    return {shown.get(name, name): CATALOGUE[name].doc for name in names}
 
 
 def check_benchmark(name: str) -> None:
@@ -97,11 +99,15 @@ def check_benchmark(name: str) -> None:
     Raises:
         UsageError: there is none; the nearest is named.
     """
-    known = known_benchmarks()
-    if name not in known:
+    if name in BUILT_IN:
+        return
+    try:
+        find_benchmark(name)
+    except TaskUnknown as error:
+        known = list(known_benchmarks())
         near = nearest(name, known)
         hint = f"did you mean {near}?" if near else f"there are: {', '.join(known)}"
-        raise UsageError(f"no benchmark {name}; {hint}")
+        raise UsageError(f"no benchmark {name}; {hint}") from error
 
 
 def check_asked(asked: Asked) -> None:
@@ -139,37 +145,32 @@ def load_benchmark(name: str, asked: Asked, tokenizer: Any) -> Benchmark:
         DatasetNotFound, DatasetUnreadable, ColumnsMissing: its data cannot be had.
     """
     check_benchmark(name)
+    own: Any
     if name in BUILT_IN:
-        task, own = task_for(name), None
         if asked.dataset is not None or asked.prompt_style is not None:
             raise UsageError(f"benchmark {name} makes its own problems; leave out --dataset and --prompt_style")
-        rows = _some(task.heldout, asked.limit)
+        task, own = task_for(name), CATALOGUE[name]
+        max_tokens, rows = task.max_completion_length, some(task.heldout, asked.limit)
     else:
         task = benchmark_for(
             name, dataset=asked.dataset, tokenizer=tokenizer, prompt_style=asked.prompt_style, limit=asked.limit
         )
-        own, rows = task.settings, task.heldout
+        own = task.settings or find_benchmark(name)
+        max_tokens, rows = own.max_completion_length, task.heldout
     if rows is None or not len(rows):
         raise EvaluationImpossible(f"benchmark {name} has no problems; give some with --dataset")
     settings = Settings(
-        samples=_first(asked.samples, getattr(own, "samples", 256)),
-        temperature=float(_first(asked.temperature, getattr(own, "temperature", 1.0))),
-        top_p=float(_first(asked.top_p, getattr(own, "top_p", 1.0))),
-        max_tokens=_first(asked.max_tokens, getattr(own, "max_completion_length", task.max_completion_length)),
-        stop=tuple(getattr(own, "stop", None) or getattr(task, "stop", None) or ()),
+        samples=_first(asked.samples, own.samples),
+        temperature=float(_first(asked.temperature, own.temperature)),
+        top_p=float(_first(asked.top_p, own.top_p)),
+        max_tokens=_first(asked.max_tokens, max_tokens),
+        stop=tuple(task.stop),
         limit=asked.limit,
-        prompt_style=asked.prompt_style,
+        prompt_style=str(own.prompt),
         seed=asked.seed,
     )
     ids, prompts, answers = (list(rows[column]) for column in ("prompt_id", "prompt", "answer"))
     return Benchmark(name, task, ids, prompts, answers, settings)
-
-
-def _some(rows: Any, limit: int | None) -> Any:
-    """At most so many problems, drawn once and for all."""
-    if limit is None or limit >= len(rows):
-        return rows
-    return rows.select(sorted(random.Random(0).sample(range(len(rows)), limit)))
 
 
 def _first(asked: Any, own: Any) -> Any:

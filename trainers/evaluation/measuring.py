@@ -40,7 +40,7 @@ def judged_rows(benchmark: Benchmark, unit: Unit, responses: Sequence[Sequence[C
     texts = [completion.text for completion in flat]
     answers = benchmark.answers[unit.first : unit.last]
     verdicts = benchmark.task.judge(texts, [answers[i] for i in places])
-    extracted = benchmark.task.extracted(texts) if hasattr(benchmark.task, "extracted") else None
+    extracted = benchmark.task.extracted(texts)
     ids = benchmark.prompt_ids[unit.first : unit.last]
     samples: Columns = {
         "prompt_id": [ids[i] for i in places],
@@ -48,7 +48,7 @@ def judged_rows(benchmark: Benchmark, unit: Unit, responses: Sequence[Sequence[C
         "verdict": list(verdicts),
         "n_tokens": [completion.n_tokens for completion in flat],
         "truncated": [completion.truncated for completion in flat],
-        "extracted": list(extracted) if extracted is not None else [None] * len(flat),
+        "extracted": list(extracted),
         "completion": [text.encode("utf-8", "replace").decode() for text in texts],
     }
 
@@ -63,7 +63,7 @@ def judged_rows(benchmark: Benchmark, unit: Unit, responses: Sequence[Sequence[C
         "c": count([verdict == "right" for verdict in verdicts]),
         "n_unjudged": count([verdict == "unjudged" for verdict in verdicts]),
         "n_truncated": count(samples["truncated"]),
-        "n_unextracted": count([not flag for flag in extracted]) if extracted is not None else [None] * len(ids),
+        "n_unextracted": count([not flag for flag in extracted]),
     }
     return evals, samples
 
