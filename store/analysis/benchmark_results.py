@@ -63,13 +63,15 @@ def benchmark_results(connection: Any, evaluation: str, ks: tuple[int, ...] = K_
     about = connection.execute(_ABOUT, [evaluation]).fetchone()
     if about is None or not about[5]:
         return []
+    benchmark, step, checkpoint, _, samples, _ = about
     frame = connection.execute(_PROBLEMS, [evaluation]).df()
     result = []
     for source in ("sampled", "exact"):
         rows = frame[frame["source"] == source]
         if len(rows):
             curve = _curve(rows, ks, exact=source == "exact")
-            result.append(BenchmarkResult(*about[:3], source, len(rows), about[4], curve, *_shares(rows, source)))
+            shares = _shares(rows, source)
+            result.append(BenchmarkResult(benchmark, step, checkpoint, source, len(rows), samples, curve, *shares))
     return result
 
 

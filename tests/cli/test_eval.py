@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,26 @@ def test_a_benchmark_of_free_answers_from_a_file(runs, capsys):
         "SELECT (SELECT count(*) FROM samples WHERE NOT extracted), (SELECT sum(n_unextracted) FROM evals)",
     )
     assert extracted == unextracted
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(runs, monkeypatch, capsys):
+    """A real signal in the middle of the work; the same command does the rest, and no more."""
+    from simko.trainers.evaluation.engines.transformers import TransformersEngine
+
+    generate, calls = TransformersEngine.generate, []
+
+    def interrupted(self, *arguments, **options):
+        calls.append(options["seed"])
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return generate(self, *arguments, **options)
+
+    monkeypatch.setattr(TransformersEngine, "generate", interrupted)
+    assert main(["eval", "first/checkpoint-2", *SMALL]) == 130
+    assert "the same command goes on with the rest" in capsys.readouterr().err
+    assert ask(runs / "first", "SELECT status, units_done, units FROM evaluations") == [("interrupted", 3, 4)]
+    assert main(["show", "first"]) == 0
+    assert "3 of 4 blocks, interrupted" in capsys.readouterr().out
+    assert main(["eval", "first/checkpoint-2", *SMALL]) == 0
+    assert calls[3:] == [calls[2]]
+    assert ask(runs / "first", "SELECT count(DISTINCT (prompt_id, sample)), count(*) FROM samples") == [(24, 24)]

@@ -83,7 +83,7 @@ class Benchmark:
     @property
     def described(self) -> dict[str, Any]:
         """The settings as they are kept."""
-        return json.loads(json.dumps(asdict(self.settings)))  # type: ignore[no-any-return]
+        return dict(json.loads(json.dumps(asdict(self.settings))))
 
 
 def known_benchmarks() -> dict[str, str]:
