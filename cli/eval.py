@@ -70,7 +70,7 @@ def parser() -> Parser:
     engine.add_argument("--dtype", default="auto", help="transformers and vllm: of the weights")
     engine.add_argument("--vllm_python", default=sys.executable, metavar="PATH", help="the Python that has vLLM")
     engine.add_argument("--vllm_args", default="", metavar="ARGS", help="further arguments of vLLM's server, in quotes")
-    parser.add_argument("--per_unit", type=int, default=512, metavar="N", help="responses written at once, about")
+    parser.add_argument("--per_unit", type=int, metavar="N", help="responses written at once, about")
     parser.add_argument("--anew", action="store_true", help="begin another evaluation beside an unfinished one")
     parser.add_argument("--all", action="store_true", help="every column of the table, however wide")
     return parser
@@ -126,8 +126,9 @@ def _check(options: argparse.Namespace, names: list[str]) -> None:
     if options.dataset is not None and len(names) > 1:
         raise UsageError("--dataset is of one benchmark; evaluate the others by a call of their own")
     for name in ("concurrency", "per_request", "batch_tokens", "per_unit", "timeout"):
-        if getattr(options, name) <= 0:
-            raise UsageError(f"--{name} {getattr(options, name)}: above 0")
+        value = getattr(options, name)
+        if value is not None and value <= 0:
+            raise UsageError(f"--{name} {value}: above 0")
     if options.step is not None and options.step < 0:
         raise UsageError(f"--step {options.step}: 0 or more")
 
@@ -141,6 +142,7 @@ def _asked(options: argparse.Namespace) -> Any:
 
 def _evaluate(options: argparse.Namespace, names: list[str]) -> int:
     from ..trainers.evaluate import Destination, evaluate_all, planned, policies_of, served_policy
+    from ..trainers.evaluation.units import UNIT_RESPONSES
     from .terminal.evaluation_engines import Engines
 
     runs = runs_of(options)
@@ -160,7 +162,7 @@ def _evaluate(options: argparse.Namespace, names: list[str]) -> int:
         _asked(options),
         engine=engines.name,
         tokenizer_of=engines.tokenizer,
-        per_unit=options.per_unit,
+        per_unit=options.per_unit or UNIT_RESPONSES[engines.name],
         anew=options.anew,
     )
     _announce(evaluations)
@@ -185,7 +187,8 @@ def _announce(evaluations: list[Evaluation]) -> None:
     total = sum(item.responses for item in evaluations)
     missing = sum(unit.responses for item in evaluations for unit in item.missing)
     policies = {item.policy.name for item in evaluations}
-    counts = f"{len(policies)} polic{'y' if len(policies) == 1 else 'ies'}, {len(evaluations)} evaluations"
+    counts = f"{len(policies)} polic{'y' if len(policies) == 1 else 'ies'}, {len(evaluations)} evaluation"
+    counts += "s" * (len(evaluations) != 1)
     before = f", {total - missing} of them drawn before" if missing < total else ""
     print(f"{counts}, {total} responses{before}", flush=True)
 

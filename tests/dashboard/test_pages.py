@@ -276,12 +276,12 @@ def test_a_benchmark_is_shown_where_it_is_chosen(show, runs, tmp_path):
     choices = app.get("button_group")[0]
     names = [option.content for option in choices.proto.options]
     assert names[-1] == "aime24 · sampled responses"
-    choices.set_value([names[-1]]).run()
+    choices.set_value(names[-1]).run()
     curves = figures(healthy(app))[0]["data"]
     assert {k for trace in curves for k in trace["x"]} == {1, 2}  # n = 3 tells no more
     assert max(len(trace["x"]) for trace in curves) <= 4  # of the two evaluations, the newest: a line, or its band
     mirrored = show("concentration", folder)
-    mirrored.get("button_group")[0].set_value([names[-1]]).run()
+    mirrored.get("button_group")[0].set_value(names[-1]).run()
     healthy(mirrored)
 
 

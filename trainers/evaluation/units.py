@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-UNIT_RESPONSES = 512
-"""Responses of a unit when nothing else is said."""
+UNIT_RESPONSES = {"transformers": 512, "server": 2048, "vllm": 2048}
+"""Responses of a unit when nothing else is said; servers draw many at a time, and wait for the last of a unit."""
 _SAMPLES = 64
 """Samples per problem of a unit, at most."""
 
@@ -45,7 +45,7 @@ class Unit:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
-def split(problems: int, samples: int, *, exact: bool, responses: int = UNIT_RESPONSES) -> dict[str, int]:
+def split(problems: int, samples: int, *, exact: bool, responses: int) -> dict[str, int]:
     """How an evaluation is split: the entries of its manifest that `units` reads.
 
     Args:

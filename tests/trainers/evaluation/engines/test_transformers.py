@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from openai_server import OpenAIServer
+from simko.trainers.evaluation.benchmarks import Asked, load_benchmark
 from simko.trainers.evaluation.engines.base import Draws, before_stop
 from simko.trainers.evaluation.engines.server import ServerEngine, Service
 from simko.trainers.evaluation.engines.transformers import TransformersEngine
 from simko.trainers.evaluation.exact import exact_success
+from simko.trainers.evaluation.measuring import drawn, judged_rows
+from simko.trainers.evaluation.units import Unit
 from simko.trainers.models.loading import load_model
 from simko.trainers.tasks import task_for
 
@@ -83,3 +89,28 @@ def test_both_engines_draw_from_the_policy(policy, problems):
         z = (np.array(right) - n * exact) / np.sqrt(n * exact * (1 - exact))
         assert abs(z.mean()) < 4 / np.sqrt(len(z))
         assert np.abs(z).max() < 5
+
+
+@pytest.mark.slow
+def test_both_engines_agree_on_a_math_benchmark(policy, tmp_path):
+    """Free answers, judged by the grader of math: rates of 16 problems differ by no more than chance."""
+    local = TransformersEngine(*policy)
+    problems = [f"{a} {b} {a + b} {target}" for a in (1, 2, 3, 5) for b in (1, 4) for target in (8, 12)]
+    rows = "".join(json.dumps({"problem": problem, "answer": "0"}) + "\n" for problem in problems)
+    (tmp_path / "rows.jsonl").write_text(rows)
+    asked = Asked(samples=64, max_tokens=8, temperature=0.6, dataset=str(tmp_path / "rows.jsonl"))
+    benchmark = load_benchmark("math500", asked, policy[1])
+    likely = [row[0].text for row in local.generate(benchmark.prompts, 1, benchmark.draws, seed=11)]
+    benchmark = replace(benchmark, answers=likely)  # so that some responses are right
+    unit = Unit(0, 0, len(benchmark.prompts), 0, 64)
+    with OpenAIServer(*policy) as server:
+        served = ServerEngine([server.url], tokenizer=policy[1], service=Service(per_request=64, concurrency=2))
+        counted = [judged_rows(benchmark, unit, drawn(engine, benchmark, unit))[0] for engine in (local, served)]
+        served.close()
+    benchmark.task.close()
+    (n_1, c_1), (n_2, c_2) = ((np.array(rows["n"]), np.array(rows["c"])) for rows in counted)
+    rate = (c_1 + c_2) / (n_1 + n_2)
+    spread = np.sqrt(rate * (1 - rate) * (1 / n_1 + 1 / n_2))
+    z = ((c_1 / n_1 - c_2 / n_2) / np.where(spread > 0, spread, 1.0))[spread > 0]
+    print("math: pass@1", (c_1 / n_1).mean(), (c_2 / n_2).mean(), "z", z.round(2))
+    assert len(z) >= 4 and abs(z.mean()) < 4 / np.sqrt(len(z)) and np.abs(z).max() < 5
