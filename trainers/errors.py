@@ -65,5 +65,9 @@ class RankLost(SimkoError):
     """Another process of the run died, and this one cannot go on without it."""
 
 
+class SamplerMismatch(SimkoError):
+    """Rollouts are drawn from another distribution than the one that is trained; training has ended."""
+
+
 class SaveFailed(SimkoError):
     """The model or a checkpoint cannot be written; training has ended."""

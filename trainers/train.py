@@ -31,6 +31,8 @@ from .engine.ending import interrupted_by_sigterm, lost_rank
 from .engine.nan_guard import Diverged, NaNGuard, cannot_sample
 from .engine.progress import Progress, replace_progress
 from .engine.rewards import TaskReward
+from .engine.sampler import sampler_description
+from .engine.sampler_parity import SamplerParity
 from .engine.saving import saving
 from .engine.trainer import RankedGRPOTrainer
 from .evaluation.during_training import HeldoutPassAtK
@@ -105,6 +107,7 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
             **settings,
         )
         trainer.watch_for_nan(NaNGuard(run.on_nan, trainer.accelerator))
+        trainer.watch_sampler(SamplerParity(run.sampler_gap, run.on_sampler_gap, trainer.accelerator))
         progress = replace_progress(trainer)
         probe = _attach_probe(run, config, trainer, task, run_dir, checkpoint, rows)
         trainer.attach(probe, rescore=run.probe_rescore)
@@ -207,7 +210,8 @@ def _attach_probe(
         temperature=config.temperature,
         tau=0.8 if run.probe_tau is None else run.probe_tau,
         tokenizer=trainer.processing_class,
-        info=run_description(run, config, trainer.objective, model=_model_name(run), task=task.name),
+        info=run_description(run, config, trainer.objective, model=_model_name(run), task=task.name)
+        | {"sampler": sampler_description(trainer)},
         resume=run.resume is not None,
         change_meaning=run.probe_change,
         start_step=0 if checkpoint is None else step_of(checkpoint),

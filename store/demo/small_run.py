@@ -201,7 +201,7 @@ def _credit(mask: Array, advantages: Array) -> Credit:
 
 
 def _half_precision(logp: Array, sampled: Array) -> Array:
-    """(n, LENGTH) log-probabilities of the sampled tokens as a sampler that computes logits in bfloat16 reports them."""
+    """(n, LENGTH) log-probabilities of the sampled tokens as reported by a sampler with logits in bfloat16."""
     logits = LoggedRows(precision="bfloat16").stored(logp.astype(np.float32)).astype(np.float64)
     normaliser = np.log(np.exp(logits).sum(-1))
     reported: Array = np.take_along_axis(logits, sampled[..., None], -1)[..., 0] - normaliser

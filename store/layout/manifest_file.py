@@ -1,7 +1,7 @@
 """One process's manifest, `manifest/<attempt>-<rank>.jsonl`: who writes, which files it has finished, how it ended.
 
     {"kind": "attempt", "attempt", "rank", "world_size", "start_step", "k", "started", "pid", "host",
-     "namespace", "config", "probe", "smoothing", "earlier": {manifest: lines}, "vocabulary"}   first
+     "namespace", "config", "probe", "smoothing", "sampler", "earlier": {manifest: lines}, "vocabulary"}   first
     {"kind": "file", "table", "path", "steps": [first, last], "rows", "bytes", "checksum", "write_ms"}
                                      after each finished file
     {"kind": "cost", "dropped", "error"}   when batches were lost

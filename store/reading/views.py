@@ -25,6 +25,8 @@ VIEWS = (
     "concentration",
     "push",
     "token_push",
+    "mismatch",
+    "token_gradient",
     "runs",
     "costs",
     "run_costs",

@@ -17,7 +17,7 @@ from simko.store.reading.catalog import Catalog
 from simko.store.reading.views import VIEWS
 from simko.store.writing.recorder import Recorder
 
-DERIVED = [view for view in VIEWS if view not in ("tokens", "token_push")]
+DERIVED = [view for view in VIEWS if view not in ("tokens", "token_push", "mismatch")]  # token rows stay on disk
 
 
 def rows(con, sql: str) -> list[tuple]:

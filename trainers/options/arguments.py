@@ -60,6 +60,17 @@ class SharedArguments:
         "What to do when the loss, Λ(k) or pass@k turns NaN or infinite: stop, or warn and go on.",
         "run",
     )
+    sampler_gap: float = _option(
+        0.1,
+        "Largest mean |difference| in nats between the sampler's log-probs and the trainer's; with --use_vllm.",
+        "run",
+        Limits(above=0.0),
+    )
+    on_sampler_gap: Literal["stop", "warn"] = _option(
+        "stop",
+        "What to do when the sampler's log-probs are further from the trainer's: stop, or warn and go on.",
+        "run",
+    )
     task: str | None = _option(
         None,
         "What is trained: `countdown` (the default), `countdown4` or `tree`, all built in, `gsm8k` or `math`.",
