@@ -130,6 +130,16 @@ def test_doctor_finds_nothing_wrong(run):
     write_evaluation(run, units=2)
     (result,), elsewhere = check(run, deep=True)
     assert (result.findings, elsewhere) == ([], [])
+    assert (
+        f"evaluation {ID} on aime24: 2 of 4 blocks, interrupted; the same `simko eval` goes on with it" in result.notes
+    )
+
+
+def test_doctor_finds_responses_that_are_gone(run):
+    write_evaluation(run)
+    sorted((run / "samples").glob("*.parquet"))[0].unlink()
+    (result,), _ = check(run, deep=True)
+    assert f"evaluation {ID}: 5 responses where 9 were counted" in result.findings
 
 
 def test_the_dashboard_follows_it(run):

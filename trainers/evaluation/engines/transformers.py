@@ -78,7 +78,8 @@ class TransformersEngine:
         """Token ids of a batch, prompts before responses.
 
         Raises:
-            EvaluationImpossible: the policy's probabilities are none, or the batch does not fit the memory.
+            EvaluationImpossible: the policy's probabilities are none, its context is too short, or the batch does not
+                fit the memory.
         """
         import torch
         from transformers import StoppingCriteriaList
@@ -90,6 +91,11 @@ class TransformersEngine:
         except torch.OutOfMemoryError as error:
             raise EvaluationImpossible(
                 f"{len(inputs['input_ids'])} responses at once do not fit the memory; give fewer --batch_tokens"
+            ) from error
+        except IndexError as error:
+            raise EvaluationImpossible(
+                f"prompts of {inputs['input_ids'].size(1)} tokens and {settings.max_new_tokens} more are too long for "
+                "the policy; give fewer --max_tokens"
             ) from error
         except RuntimeError as error:
             if "probability tensor" not in str(error):
