@@ -37,11 +37,12 @@ from .engine.saving import saving
 from .engine.trainer import RankedGRPOTrainer
 from .evaluation.during_training import HeldoutPassAtK
 from .models.loading import load_model
+from .models.stopping import end_at_stop
 from .options.arguments import RunArguments
 from .options.methods import check_group, objective_of, trainer_settings
 from .options.parsing import SimkoConfig
 from .options.run_description import run_description
-from .tasks import BUILT_IN, Task, task_for
+from .tasks import BUILT_IN, Task, check_task, task_for
 
 Status = Literal["finished", "interrupted", "diverged", "failed"]
 
@@ -83,6 +84,7 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
     run_dir = Path(str(config.output_dir))
     if config.process_index == 0:
         claim_folder(run_dir, resume=run.resume is not None)
+    check_task(run.task or "countdown")
     checkpoint = _checkpoint(run, config)
     _quiet(config)
     model, tokenizer = load_model(_model_name(run), **(config.model_init_kwargs or {}))
@@ -91,7 +93,15 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
     check_group(run, int(config.num_generations or 0))
     if settings.get("rounds", 1) > 1:
         check_groups(config.per_device_train_batch_size * config.steps_per_generation, int(config.num_generations or 1))
-    task = task_for(run.task or "countdown", dataset=run.dataset, eval_dataset=run.eval_dataset, tokenizer=tokenizer)
+    task = task_for(
+        run.task or "countdown",
+        dataset=run.dataset,
+        eval_dataset=run.eval_dataset,
+        tokenizer=tokenizer,
+        prompt_style=run.prompt_style,
+        options=run.task_options,
+    )
+    end_at_stop(model, tokenizer, task.stop)
     _check_evaluation(run, task)
     if torch.get_num_threads() > 1 and model.num_parameters() < 2_000_000 and not torch.cuda.is_available():
         torch.set_num_threads(1)  # a tiny model's operations are shorter than waking a second thread

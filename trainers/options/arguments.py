@@ -73,7 +73,18 @@ class SharedArguments:
     )
     task: str | None = _option(
         None,
-        "What is trained: `countdown` (the default), `countdown4` or `tree`, all built in, `gsm8k` or `math`.",
+        "What is trained: `countdown` (the default), `countdown4` or `tree`, all built in, `math`, `gsm8k`, "
+        "`gsm8k_math1`, `synlogic` or `reasoning_gym:TASK`; `simko tasks` lists them.",
+        "data",
+    )
+    task_options: dict[str, Any] | str | None = _option(  # noqa: RUF009
+        None,
+        "Of a generated task, as NAME=VALUE,NAME=VALUE or JSON: size, heldout_size, seed, and the task's own.",
+        "data",
+    )
+    prompt_style: Literal["chat", "plain", "few_shot"] | None = _option(
+        None,
+        "How problems are put; default: chat where the tokenizer has a template, else plain.",
         "data",
     )
     model: str | None = _option(

@@ -23,7 +23,7 @@ from ..engine.checkpoints import split_resume
 from .arguments import RENAMED, own_options
 from .known_options import trl_options
 from .methods import METHODS, check_options
-from .recipe_files import read_recipe, recipe, tasks_with_recipes
+from .recipe_files import GENERATED, read_recipe, recipe, tasks_with_recipes
 from .values import TRL_LIMITS, check_value, hint, members
 
 _TRACKERS = {
@@ -96,14 +96,17 @@ def read_layers(arguments: list[str]) -> Layers:
         task = "countdown"
         if config is not None:
             notes.append(f"{config} names no task: training {task}")
-    if task not in tasks_with_recipes():
+    family, colon, _ = str(task).partition(":")
+    if task == GENERATED:
+        raise UsageError(f"--task {task} needs the name of a task: {task}:letter_counting")
+    if task not in tasks_with_recipes() and not (colon and family == GENERATED):
         raise UsageError(f"unknown --task {task}{hint(task, tasks_with_recipes())}")
     method = value_of("method") or "simko"
     if method not in METHODS:
         raise UsageError(f"unknown --method {method}{hint(method, METHODS)}")
     check_options(method, given)  # a resumed run's own options hold the recipe's for other methods too
     _check_packages(value_of)
-    run_name = f"{task}-{method}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
+    run_name = f"{task.replace(':', '-')}-{method}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
     defaults = {**recipe(task), **METHODS[method].config, "task": task, "run_name": run_name, "report_to": "none"}
     layers.insert(0, defaults)
     return Layers(arguments, layers, task, method, _run_dir(value_of), value_of("resume") is not None, notes)

@@ -15,6 +15,9 @@ import yaml
 from ...store.errors import UsageError
 from .arguments import RECIPE_KEYS
 
+GENERATED = "reasoning_gym"
+"""The family of tasks that are named `reasoning_gym:TASK` and share one recipe."""
+
 
 def parse_yaml(source: str, text: str) -> Any:
     """The content of a YAML file.
@@ -73,8 +76,8 @@ def tasks_with_recipes() -> list[str]:
 
 
 def recipe(task: str) -> dict[str, Any]:
-    """The default options of a task."""
-    text = (files(__package__) / "recipes" / f"{task}.yaml").read_text(encoding="utf-8")
+    """The default options of a task; those of `reasoning_gym:TASK` are the family's."""
+    text = (files(__package__) / "recipes" / f"{task.partition(':')[0]}.yaml").read_text(encoding="utf-8")
     content: dict[str, Any] = yaml.safe_load(text)
     assert all(key in content for key in RECIPE_KEYS)
     return content
