@@ -170,7 +170,7 @@ def test_a_killed_process_is_seen_and_collection_leaves_its_files(run):
     assert ask(run, "SELECT status, complete FROM evaluations") == [("finished", True)]
 
 
-@pytest.mark.parametrize("cut", [1, 40, 200, 700])
+@pytest.mark.parametrize("cut", [1, 700])
 def test_a_torn_end_is_done_again(run, cut):
     write_evaluation(run, units=3)
     path = run / MANIFEST

@@ -80,7 +80,7 @@ def test_a_context_that_is_too_short_is_named():
     config = GPT2Config(vocab_size=19, n_positions=8, n_embd=8, n_layer=1, n_head=1, bos_token_id=1, eos_token_id=2)
     engine = TransformersEngine(GPT2LMHeadModel(config), words)
     with pytest.raises(EvaluationImpossible, match="fewer --max_tokens"):
-        engine.generate(["1 2 3 4 5"], 2, Draws(max_tokens=20), seed=1)
+        engine.generate(["1 2 3 4 5"], 20, Draws(max_tokens=20), seed=1)
 
 
 def test_both_engines_draw_from_the_policy(policy, problems):
