@@ -71,11 +71,8 @@ class Engines:
                 log_folder=policy.run_dir,
                 service=self._service(),
             )
-        from transformers.utils import logging
-
         from ...trainers.evaluation.engines.transformers import TransformersEngine
 
-        logging.disable_progress_bar()
         return TransformersEngine.load(policy.where, dtype=self._options.dtype, batch_tokens=self._options.batch_tokens)
 
     def close(self) -> None:

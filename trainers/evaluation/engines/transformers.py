@@ -43,7 +43,9 @@ class TransformersEngine:
             ModelNotFound, ModelUnreadable, TokenizerMissing: the checkpoint cannot be used.
         """
         import torch
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # ours counts responses over all checkpoints
         model, tokenizer = load_model(str(where), dtype=dtype)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(model.to(device).eval(), tokenizer, batch_tokens=batch_tokens)
