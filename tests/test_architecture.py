@@ -31,7 +31,7 @@ FOLDERS = {
     "trainers/objectives": set(),
     "trainers/models": {"trainers/tasks"},
     "trainers/tasks": set(),
-    "trainers/evaluation": {"trainers/tasks"},
+    "trainers/evaluation": {"trainers/tasks", "trainers/models"},
     "trainers/options": {"trainers/engine", "trainers/objectives"},
     "trainers/engine": {"trainers/objectives", "trainers/tasks", "trainers/evaluation"},
     "trainers/planning": {"trainers/options", "trainers/models", "trainers/tasks", "trainers/evaluation"},

@@ -53,6 +53,10 @@ class EvaluationImpossible(SimkoError):
     """What was asked of an evaluation contradicts itself or the task."""
 
 
+class ServerUnusable(SimkoError):
+    """An inference server does not answer, answers too slowly, serves another model, or refuses what is asked."""
+
+
 class GraderFailed(SimkoError):
     """The process that judges answers cannot be started."""
 

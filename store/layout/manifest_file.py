@@ -33,7 +33,7 @@ from .schema import TABLES, TableName
 
 LARGEST_MANIFEST = 1 << 28
 """Bytes of a manifest that are read: a million files are named in fewer."""
-_WHOSE = re.compile(r"(\w+)/(?:part|merged)-(\d+)-(\d+)-\d+\.parquet")
+_WHOSE = re.compile(r"(\w+)/(?:part|merged)-(?:(\d+)-(\d+)|evaluation-([0-9a-f]{12}))-\d+\.parquet")
 _MOST = 2**50
 """More rows, bytes or lost batches than any file names."""
 
@@ -68,9 +68,13 @@ class Part:
     write_ms: float
     checksum: str | None
     """CRC-32 of its bytes; None where it was written before there were checksums."""
+    evaluation: str | None = None
+    """The evaluation beside training that wrote it; attempt and rank are then 0 and say nothing."""
 
 
-def part_of(run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any]) -> Part | None:
+def part_of(
+    run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any], evaluation: str | None = None
+) -> Part | None:
     """The part that an entry of a manifest names; None where its table or path is none of a run's.
 
     Raises:
@@ -78,7 +82,9 @@ def part_of(run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any]) ->
     """
     table, relative = entry["table"], entry["path"]
     whose = _WHOSE.fullmatch(relative)
-    if table not in TABLES or whose is None or (whose[1], int(whose[2]), int(whose[3])) != (table, attempt, rank):
+    if table not in TABLES or whose is None or whose[1] != table:
+        return None
+    if whose[4] != evaluation or (evaluation is None and (int(whose[2]), int(whose[3])) != (attempt, rank)):
         return None
     first, last = entry["steps"]
     return Part(
@@ -92,6 +98,7 @@ def part_of(run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any]) ->
         whole(entry["bytes"], _MOST),
         float(entry.get("write_ms", 0.0)),
         _checksum(entry.get("checksum")),
+        evaluation,
     )
 
 

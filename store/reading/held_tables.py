@@ -26,7 +26,7 @@ from .loaded_runs import Run, largest_k
 from .named_queries import named_query
 from .views import column_types, empty_relation, quote
 
-VIEWS = ("responses", "rollups", "steps", "evals", "lambda_k", "pass_at_k", "runs", "costs", "run_costs")
+VIEWS = ("responses", "rollups", "steps", "evals", "lambda_k", "problems", "pass_at_k", "runs", "costs", "run_costs")
 """What the overview rests on."""
 _RANKS = 3
 """Λ(1..3) are shown."""
@@ -98,7 +98,9 @@ def _hold(catalog: Catalog, table: TableName, runs: Sequence[Run]) -> None:
     if others:
         catalog.open_files([table], others)
         ranked = _ranked(_RANKS) if table == "rollups" else ()
-        selects.append(f"SELECT {', '.join(['run', *_COLUMNS[table], *ranked])} FROM all_{table}")
+        columns = ["run", *_COLUMNS[table], *ranked]
+        # Evaluations beside training say by further columns what they belong to.
+        selects.append(f"SELECT {'*' if table == 'evals' else ', '.join(columns)} FROM all_{table}")
     empty = empty_relation(table, k)
     rows = " UNION ALL BY NAME ".join(selects or [empty])
     catalog.connection.execute(f"CREATE TABLE held_{table} AS {rows}")

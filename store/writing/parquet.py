@@ -93,9 +93,14 @@ def read_through(path: Path) -> int:
 
 
 def rows_table(
-    table: TableName, columns: Mapping[str, Sequence[Any]], *, k: int, attempt: int, worker: int
+    table: TableName,
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    k: int,
+    attempt: int | None = None,
+    worker: int | None = None,
 ) -> pa.Table:
-    """Rows of a table given by columns; those that are missing are NULL.
+    """Rows of a table given by columns; those that are missing are NULL. Evaluations have no attempt and no worker.
 
     Raises:
         ValueError: a column is unknown or has another length.

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import simko.store
 from batches import random_batch
+from evaluations import header, write_evaluation
 from simko.dashboard.components import live_chart
 from simko.dashboard.components.view import every_nth, plain, runs_folder
 from simko.dashboard.pages.pass_at_k import intervals
@@ -282,6 +283,26 @@ def test_pass_page_names_sources_apart(show, runs):
         "heldout · exact (enumerated)",
         "train · training rollouts",
     ]
+
+
+def test_a_benchmark_is_shown_where_it_is_chosen(show, runs, tmp_path):
+    folder = shutil.copytree(runs, tmp_path / "runs")
+    own = figures(show("pass_at_k", folder))
+    run = next(path.parent for path in sorted(folder.glob("*/run.json")))
+    write_evaluation(run)
+    write_evaluation(run, "ba9876543210", settings=header()["settings"] | {"temperature": 1.0})
+    app = show("pass_at_k", folder)
+    assert figures(app) == own
+    choices = app.get("button_group")[0]
+    names = [option.content for option in choices.proto.options]
+    assert names[-1] == "aime24 · sampled responses"
+    choices.set_value(names[-1]).run()
+    curves = figures(healthy(app))[0]["data"]
+    assert {k for trace in curves for k in trace["x"]} == {1, 2}  # n = 3 tells no more
+    assert max(len(trace["x"]) for trace in curves) <= 4  # of the two evaluations, the newest: a line, or its band
+    mirrored = show("concentration", folder)
+    mirrored.get("button_group")[0].set_value(names[-1]).run()
+    healthy(mirrored)
 
 
 def test_few_checkpoints_are_called_few(show, tmp_path):
