@@ -40,7 +40,8 @@ bench: .venv/installed-dev
 
 .venv-verl/installed: pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv .venv-verl
-	.venv-verl/bin/pip install --quiet --constraint constraints-verl.txt torch==2.13.0 --editable '.[verl]' pytest hypothesis
+	.venv-verl/bin/pip install --quiet --constraint constraints-verl.txt torch==2.13.0 --editable '.[verl]' pytest hypothesis \
+	  fastapi uvicorn  # verl's worker imports both and declares neither
 	@touch $@
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt

@@ -10,13 +10,31 @@ from verl.plugin.platform.platform_base import PlatformBase
 from verl.plugin.platform.platform_manager import PlatformRegistry
 
 
+class _CPU:
+    """`torch.cpu`, and the figures of memory that verl logs of a device; all 0."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch.cpu, name)
+
+    def memory_allocated(self) -> int:
+        return 0
+
+    memory_reserved = max_memory_allocated = max_memory_reserved = memory_allocated
+
+    def get_device_name(self) -> str:
+        return "CPU"
+
+    def mem_get_info(self) -> tuple[int, int]:
+        return 0, 0
+
+
 @PlatformRegistry.register(platform="cpu")
 class PlatformCPU(PlatformBase):
     """Everything on the host, gloo between processes."""
 
     device_name = "cpu"
     vendor_name = "simko"
-    device_module = torch.cpu
+    device_module = _CPU()  # type: ignore[assignment]
 
     def is_available(self) -> bool:
         return True

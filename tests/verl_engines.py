@@ -120,6 +120,58 @@ def mini_batch(
     return data
 
 
+def worker(checkpoint: Any, *, steps: int) -> Any:
+    """verl's training worker, which Ray would run; `RANK` and its like say which one."""
+    from verl.workers.config import TrainingWorkerConfig
+    from verl.workers.engine_workers import TrainingWorker
+
+    config = TrainingWorkerConfig(
+        model_type="language_model",
+        model_config=HFModelConfig(
+            path=str(checkpoint),
+            override_config={"attn_implementation": "sdpa"},
+            enable_gradient_checkpointing=False,
+        ),
+        engine_config=FSDPEngineConfig(
+            strategy="fsdp2",
+            use_torch_compile=False,
+            model_dtype="fp32",
+            mixed_precision=FLOAT32,
+            use_dynamic_bsz=True,
+            max_token_len_per_gpu=12,
+            infer_max_token_len_per_gpu=64,
+        ),
+        optimizer_config=FSDPOptimizerConfig(lr=1e-2, total_training_steps=steps, clip_grad=1e9),
+        checkpoint_config=CheckpointConfig(),
+    )
+    result = TrainingWorker(config)
+    result.reset()
+    result.set_loss_fn(loss())
+    return result
+
+
+def rollout_batch(rows: list[int], *, mini_batch: int, epochs: int = 1) -> Any:
+    """Some of the responses as the newer trainer sends them to a worker's `train_mini_batch`."""
+    data = mini_batch_of(rows)
+    for name in ("use_dynamic_bsz", "micro_batch_size_per_gpu", "use_fused_kernels", "use_remove_padding"):
+        tu.pop(data, name)
+    tu.assign_non_tensor(
+        data,
+        mini_batch_size=mini_batch,
+        global_batch_size=mini_batch,
+        epochs=epochs,
+        seed=1,
+        dataloader_kwargs={"shuffle": True},
+        compute_loss=True,
+    )
+    return data
+
+
+def mini_batch_of(rows: list[int]) -> Any:
+    """Some of the responses, nested."""
+    return tu.index_select_tensor_dict(mini_batch(dense_batch(), nested=True), rows)
+
+
 def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The gradient of every parameter, whole."""
     return {name: p.grad.full_tensor().clone() for name, p in model.named_parameters() if p.grad is not None}
