@@ -24,7 +24,7 @@ DISTRIBUTION = {"hydra": "hydra-core", "yaml": "pyyaml"}
 EXTRAS = {
     "store": (),
     "probes": ("probe", "kernels"),
-    "trainers": ("train", "verl"),
+    "trainers": ("train", "reasoning-gym", "verl"),
     "dashboard": ("dashboard",),
     "cli": (),
 }

@@ -41,6 +41,10 @@ class TaskOptionRefused(SimkoError):
     """An option does not fit the task."""
 
 
+class ChatTemplateUnusable(SimkoError):
+    """A tokenizer's chat template fails, or loses what the user says."""
+
+
 class HeldoutMissing(SimkoError):
     """Held-out problems are needed and none were given."""
 

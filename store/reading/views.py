@@ -22,6 +22,7 @@ VIEWS = (
     "concentration",
     "push",
     "token_push",
+    "token_gradient",
     "runs",
     "costs",
     "run_costs",

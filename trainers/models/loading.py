@@ -38,19 +38,7 @@ def load_model(name: str | Path | None = None, *, dtype: Any = "float32", **opti
         TokenizerMissing: no readable tokenizer beside the weights.
         PackageMissing: a `.gguf` file without the `gguf` package.
     """
-    where = str(BASE_POLICIES.get(str(name or DEFAULT), name))
-    path = Path(where).expanduser()
-    source: dict[str, Any] = {}
-    if path.suffix == ".gguf":
-        _check_gguf(path)
-        source = {"gguf_file": path.name}
-        where = str(path.parent)
-    elif path.exists():
-        _check_folder(path)
-        where = str(path)
-    else:
-        _check_hub(where)
-    shown = str(path) if source else where
+    where, shown, source = _source(name)
 
     model = _load_weights(where, shown, dtype=dtype, **source, **options)
     shared = {key: options[key] for key in _SHARED_OPTIONS if key in options}
@@ -60,6 +48,39 @@ def load_model(name: str | Path | None = None, *, dtype: Any = "float32", **opti
     _check_vocabulary(model, tokenizer, shown)
     set_padding(model, tokenizer)
     return model, tokenizer
+
+
+def load_tokenizer(name: str | Path) -> Any:
+    """The tokenizer of a model, as `load_model` gives it, without the weights.
+
+    Raises:
+        ModelNotFound, ModelUnreadable, TokenizerMissing, PackageMissing: as `load_model`.
+    """
+    where, shown, source = _source(name)
+    return _load_tokenizer(where, shown, **source)
+
+
+def check_model(name: str | Path) -> None:
+    """See that there is a model of a name, as far as can be seen in a moment.
+
+    Raises:
+        ModelNotFound, ModelUnreadable, PackageMissing: as `load_model`.
+    """
+    _source(name)
+
+
+def _source(name: str | Path | None) -> tuple[str, str, dict[str, Any]]:
+    """Where a model is loaded from, what it is called in messages, and what of a `.gguf` file says so."""
+    where = str(BASE_POLICIES.get(str(name or DEFAULT), name))
+    path = Path(where).expanduser()
+    if path.suffix == ".gguf":
+        _check_gguf(path)
+        return str(path.parent), str(path), {"gguf_file": path.name}
+    if path.exists():
+        _check_folder(path)
+        return str(path), str(path), {}
+    _check_hub(where)
+    return where, where, {}
 
 
 def _check_gguf(path: Path) -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ...store.layout.schema import Verdict
+
+if TYPE_CHECKING:
+    from .catalogue import Benchmark
 
 
 @runtime_checkable
@@ -24,6 +27,8 @@ class Task(Protocol):
         heldout: problems to evaluate on, or None when the task was given none.
         enumerates_answers: whether `answer` lists every right response, so that success has an exact probability.
         max_completion_length: response tokens that an evaluation allows when nothing else is said.
+        stop: texts that end a response; empty where the end token alone does.
+        settings: how the paper draws from it, and in which style prompts are written; None where nobody has said.
     """
 
     name: str
@@ -32,9 +37,18 @@ class Task(Protocol):
     heldout: Any
     enumerates_answers: bool
     max_completion_length: int
+    stop: tuple[str, ...]
+    settings: Benchmark | None
 
     def judge(self, texts: Sequence[str], answers: Sequence[Any]) -> list[Verdict]:
         """Judge B response texts (special tokens removed) against their `answer` values."""
+        ...
+
+    def extracted(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each of B responses holds anything that the judge could take for an answer: no right one is False.
+
+        Asked about the batch judged last, in its order, the answer is the judge's own.
+        """
         ...
 
     def close(self) -> None:
@@ -71,3 +85,8 @@ def disagreement_of(task: Task) -> Disagreement | None:
 def judge_listed(texts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Verdict]:
     """The judge of tasks whose `answer` lists every right response, compared word for word."""
     return ["right" if " ".join(text.split()) in right else "wrong" for text, right in zip(texts, answers, strict=True)]
+
+
+def extracted_listed(texts: Sequence[str]) -> list[bool]:
+    """Whether each response says anything at all, for `judge_listed`."""
+    return [bool(text.strip()) for text in texts]

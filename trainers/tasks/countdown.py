@@ -20,7 +20,8 @@ from itertools import combinations_with_replacement, permutations, product
 from typing import Any
 
 from ...store.layout.schema import Verdict
-from .base import judge_listed
+from .base import extracted_listed, judge_listed
+from .catalogue import Benchmark
 
 NUMBERS = range(1, 10)
 TARGETS = range(1, 51)
@@ -136,6 +137,8 @@ class Countdown:
     """
 
     enumerates_answers = True
+    stop: tuple[str, ...] = ()
+    settings: Benchmark | None = None
 
     def __init__(self, count: int = 3) -> None:
         self.name = "countdown" if count == 3 else f"countdown{count}"
@@ -148,6 +151,10 @@ class Countdown:
     def judge(self, texts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Verdict]:
         """Right if the response is one of the right answers, word for word."""
         return judge_listed(texts, answers)
+
+    def extracted(self, texts: Sequence[str]) -> list[bool]:
+        """Whether a response says anything."""
+        return extracted_listed(texts)
 
     def close(self) -> None:
         """Nothing runs."""

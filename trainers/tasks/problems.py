@@ -15,15 +15,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ColumnsMissing, DatasetUnreadable
-from .boxed import last_boxed
-
-INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
+from .graders.boxed import last_boxed
+from .prompts import Message, Prompts
 
 _QUESTIONS = ("problem", "question")
 _ANSWERS = ("final_answer", "answer", "solution")
 _WANTED = "`prompt` with `reward_model`, or `question` or `problem` with `answer`, `final_answer` or `solution`"
-
-Message = dict[str, str]
 
 
 def check_columns(row: dict[str, Any], source: str) -> None:
@@ -79,18 +76,7 @@ def _answer(value: Any) -> str | None:
     return text.strip() or None
 
 
-def prompt_of(messages: Sequence[Message], *, chat: bool) -> list[Message] | str:
-    """Messages, or plain text for a model without a chat template, that ask for the answer in a box."""
-    asked = any("\\boxed" in m["content"] for m in messages if m["role"] in ("system", "user"))
-    if chat:
-        *before, last = messages
-        content = last["content"] if asked else f"{last['content']}\n{INSTRUCTION}"
-        return [*before, {"role": last["role"], "content": content}]
-    parts = [m["content"] for m in messages] + ([] if asked else [INSTRUCTION])
-    return "\n\n".join(parts) + "\n\nSolution:"
-
-
-def as_dataset(rows: Sequence[dict[str, Any]], name: str, *, chat: bool, source: str) -> tuple[Any, int]:
+def as_dataset(rows: Sequence[dict[str, Any]], name: str, *, prompts: Prompts, source: str) -> tuple[Any, int]:
     """A task's data set (`prompt`, `prompt_id`, `answer`) from rows of any of the layouts.
 
     Returns:
@@ -107,7 +93,7 @@ def as_dataset(rows: Sequence[dict[str, Any]], name: str, *, chat: bool, source:
     for index, row in enumerate(rows):
         try:
             messages, gold = read_problem(row)
-            prompt = prompt_of(messages, chat=chat)
+            prompt = prompts.of(messages)
         except (StopIteration, KeyError, TypeError, ValueError, AttributeError) as error:
             raise DatasetUnreadable(
                 f"{source} row {index + 1} has no readable question (columns {', '.join(row)}); mend or remove it"

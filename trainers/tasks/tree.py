@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...store.layout.schema import Verdict
-from .base import judge_listed
+from .base import extracted_listed, judge_listed
+from .catalogue import Benchmark
 
 ACTIONS = ("A", "B", "C", "D")
 DEPTH = 3
@@ -30,6 +31,8 @@ class Tree:
     enumerates_answers = True
     max_completion_length = DEPTH + 2
     validation = None
+    stop: tuple[str, ...] = ()
+    settings: Benchmark | None = None
 
     def __init__(self) -> None:
         from datasets import Dataset
@@ -41,6 +44,10 @@ class Tree:
     def judge(self, texts: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Verdict]:
         """Right if the response is a rewarded path."""
         return judge_listed(texts, answers)
+
+    def extracted(self, texts: Sequence[str]) -> list[bool]:
+        """Whether a response says anything."""
+        return extracted_listed(texts)
 
     def close(self) -> None:
         """Nothing runs."""

@@ -68,5 +68,5 @@ def test_a_task_with_one_judge_logs_no_disagreement() -> None:
 
 
 def test_an_unknown_task_is_told_with_those_there_are() -> None:
-    with pytest.raises(TaskUnknown, match="choose from countdown, countdown4, tree, gsm8k, math"):
-        task_for("logic")
+    with pytest.raises(TaskUnknown, match="choose from countdown, countdown4, tree, math, gsm8k_math1, gsm8k"):
+        task_for("xyzzy")

@@ -1,6 +1,6 @@
 """The grader's own process: reads one JSON line a response, answers with two words, a line each.
 
-    python -m simko.trainers.tasks.grading_worker LIMIT_SECONDS MEMORY_BYTES   (started by `grading.py`)
+    python -m simko.trainers.tasks.graders.grading_worker LIMIT_SECONDS MEMORY_BYTES   (started by `grading.py`)
 
 In: `["text", "gold"]`. Out: `ready` once (`missing` without math-verify), then two lines for each: the verdict as soon
 as it is known, and that of the second grader (`paper_grader.py`), which can only be `right` or `wrong`. The time-outs
@@ -23,7 +23,7 @@ from typing import Any
 
 from . import paper_grader
 from .algebra import clearly_differ
-from .boxed import last_boxed
+from .boxed import last_boxed, marked_number
 from .notation import bare, contradict, names_a_base, names_a_subscript, plain_number, readable
 
 SECOND_SECONDS = 1.0
@@ -60,7 +60,8 @@ def _read(answer: str) -> tuple[Any, ...]:
 
 
 def verdict(text: str, gold: str) -> str:
-    """Judge a response by its last box; without one by a formula or number after "answer", else the last of those.
+    """Judge a response by its last box; without one by a number after `####`, a formula or number after "answer", else
+    the last of those.
 
     Returns:
         `right` if anything extracted from the response equals the gold answer and its base and unit do not contradict;
@@ -68,6 +69,8 @@ def verdict(text: str, gold: str) -> str:
         comparison failed and none succeeded.
     """
     boxed = last_boxed(text)
+    if boxed is None:
+        boxed = marked_number(text)
     if boxed is not None:
         if contradict(gold, boxed):
             return "wrong"

@@ -2,6 +2,8 @@ r"""The last `\boxed{…}` of a text: where a math response or a worked solution
 
 Braces are matched, not guessed: `\boxed{\frac{1}{2}}` gives `\frac{1}{2}`. Escaped braces do not count. Linear in the
 length of the text. `\fbox{…}` counts as a box, as in the MATH data set; `\boxed 5` does too.
+
+Without a box, a line `#### 18` marks the answer, as GSM8K's solutions do.
 """
 
 from __future__ import annotations
@@ -10,6 +12,9 @@ import re
 
 _BOX = re.compile(r"\\f?box(?:ed)?(?=\s*\{|\s+[^\s{])\s*")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_MARKED = re.compile(
+    r"^[ \t]*####[ \t]*(\\?\$?[ \t]*[-+]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:/\d+)?[ \t]*\\?%?)\.?[ \t]*$", re.MULTILINE
+)
 _UNBRACED = re.compile(r"[^\s$.,;]+")
 
 
@@ -31,3 +36,12 @@ def last_boxed(text: str) -> str | None:
             if depth == 0:
                 return text[start + 1 : brace.start()].strip()
     return None
+
+
+def marked_number(text: str) -> str | None:
+    """The number that stands alone after `####`, in the last line of that form; None where there is none.
+
+    `#### Step 3` and `#### 3. Add` are headings, not answers.
+    """
+    marked = _MARKED.findall(text)
+    return marked[-1].strip() if marked else None

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from simko.trainers.tasks.base import Disagreement
-from simko.trainers.tasks.boxed import last_boxed
-from simko.trainers.tasks.grading import MathGrader
-from simko.trainers.tasks.grading_worker import second_verdict
+from simko.trainers.tasks.graders.boxed import last_boxed
+from simko.trainers.tasks.graders.grading import MathGrader
+from simko.trainers.tasks.graders.grading_worker import second_verdict
 
 HANGS = r"\boxed{9^{9^{9^{9}}}}"
 
@@ -146,7 +146,7 @@ def test_no_process_before_the_first_answer() -> None:
 
 
 def test_the_worker_imports_no_torch() -> None:
-    code = "import simko.trainers.tasks.grading_worker, sys; sys.exit('torch' in sys.modules)"
+    code = "import simko.trainers.tasks.graders.grading_worker, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

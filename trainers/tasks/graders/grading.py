@@ -19,9 +19,9 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from ...store.layout.schema import VERDICTS, Verdict
-from ..errors import GraderFailed, PackageMissing
-from .base import Disagreement
+from ....store.layout.schema import VERDICTS, Verdict
+from ...errors import GraderFailed, PackageMissing
+from ..base import Disagreement
 
 SECONDS = 5.0
 """Time limit of one answer."""
