@@ -20,6 +20,7 @@ test: lint
 
 fast: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not browser'
+
 # An environment of its own: verl and `simko[train]` need different versions of transformers.
 test-verl: .venv-verl/installed
 	.venv-verl/bin/python -m pytest tests/verl tests/trainers/verl tests/probes/test_statistics_log.py

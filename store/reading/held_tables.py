@@ -98,9 +98,9 @@ def _hold(catalog: Catalog, table: TableName, runs: Sequence[Run]) -> None:
     if others:
         catalog.open_files([table], others)
         ranked = _ranked(_RANKS) if table == "rollups" else ()
-        columns = ["run", *_COLUMNS[table], *ranked]
+        shown = ["run", *_COLUMNS[table], *ranked]
         # Evaluations beside training say by further columns what they belong to.
-        selects.append(f"SELECT {'*' if table == 'evals' else ', '.join(columns)} FROM all_{table}")
+        selects.append(f"SELECT {'*' if table == 'evals' else ', '.join(shown)} FROM all_{table}")
     empty = empty_relation(table, k)
     rows = " UNION ALL BY NAME ".join(selects or [empty])
     catalog.connection.execute(f"CREATE TABLE held_{table} AS {rows}")
