@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--probe_precision", dest="precision", default="float32", help="float32 or bfloat16")
     for name, (method, option) in method_options().items():
-        if method not in ELSEWHERE and option.to == "objective":
+        if method not in ELSEWHERE:
             parser.add_argument(f"--{name}", help=option.help.replace("%", "%%"), default=None)
     return parser
 
