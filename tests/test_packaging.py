@@ -24,7 +24,7 @@ DISTRIBUTION = {"hydra": "hydra-core", "yaml": "pyyaml"}
 EXTRAS = {
     "store": (),
     "probes": ("probe", "kernels"),
-    "trainers": ("train", "reasoning-gym", "verl"),
+    "trainers": ("train", "lora", "reasoning-gym", "verl"),
     "dashboard": ("dashboard",),
     "cli": (),
 }
