@@ -9,8 +9,13 @@ if not Path("/dev/nvidiactl").exists():  # read when Triton is imported, which a
     os.environ.setdefault("TRITON_INTERPRET", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker of pytest-xdist for each core; and threads are not forked
 
+import hypothesis
 import pytest
 import tiny
+
+# A busy machine is slow, and no test is about time.
+hypothesis.settings.register_profile("simko", deadline=None)
+hypothesis.settings.load_profile("simko")
 
 
 @pytest.fixture

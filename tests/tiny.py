@@ -100,3 +100,26 @@ def assert_same_history(ours: list[dict[str, float]], stock: list[dict[str, floa
     assert len(ours) == len(stock)
     for mine, theirs in zip(ours, stock, strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-6)
+
+
+class Listed:
+    """A task of three problems with a judge that looks its verdict up in the answer, and nothing to train on."""
+
+    name = "listed"
+    enumerates_answers = False
+    max_completion_length = 2
+    train = None
+    validation = None
+
+    def __init__(self) -> None:
+        from datasets import Dataset
+
+        self.heldout: Any = Dataset.from_dict(
+            {"prompt": ["1 2 3", "4 5", "6"], "prompt_id": ["a", "b", "c"], "answer": ["right", "wrong", "unjudged"]}
+        )
+
+    def judge(self, texts: Any, answers: Any) -> list[Any]:
+        return list(answers)
+
+    def close(self) -> None:
+        pass

@@ -1,4 +1,4 @@
-"""pass@k of the policy in training: measured on the main process, logged to the run and to every tracker."""
+"""pass@k of the policy in training: measured by all processes together, logged to the run and to every tracker."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any, Literal
 from ...probes.probe import NullProbe, Probe
 from ..tasks.base import Task
 from .pass_at_k import evaluate
+from .ranks import Ranks
 
 
 class HeldoutPassAtK:
-    """Measures when called with the number of steps done; every process may call it.
+    """Measures when called with the number of steps done; every process calls it, and the main one logs.
 
     Args:
         trainer: whose model is measured, with its temperature and length of responses.
@@ -41,10 +42,9 @@ class HeldoutPassAtK:
     def __call__(self, step: int) -> None:
         """Measure and log."""
         trainer = self._trainer
-        if not trainer.accelerator.is_main_process:
-            return
+        accelerator = trainer.accelerator
         result = evaluate(
-            trainer.accelerator.unwrap_model(trainer.model),
+            accelerator.unwrap_model(trainer.model),
             trainer.processing_class,
             self._task,
             split=self._split,
@@ -53,7 +53,10 @@ class HeldoutPassAtK:
             temperature=trainer.temperature,
             max_new_tokens=trainer.max_completion_length,
             seed=trainer.args.seed + step,
+            ranks=Ranks(accelerator.process_index, accelerator.num_processes),
         )
+        if not accelerator.is_main_process:
+            return
         self._probe.evals({"step": [step] * len(result), **result.columns})
         self._say(f"step {step}  {result.line}")
         # No `@`: not every tracker takes a name with one.

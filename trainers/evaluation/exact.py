@@ -6,7 +6,7 @@ p_i = Σ over right responses of π(response, end | prompt), by teacher forcing;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ def exact_success(
     *,
     temperature: float = 1.0,
     batch_size: int = 512,
+    most: Callable[[int], int] = int,
 ) -> Floats:
     """The probability that one response sampled at a temperature is right.
 
@@ -34,6 +35,7 @@ def exact_success(
         answers: per problem, every right response without the end token; distinct texts.
         temperature: logits are divided by it.
         batch_size: (prompt, response) pairs scored at once.
+        most: the largest of a number over the processes that score in step.
 
     Returns:
         (P,) probabilities.
@@ -46,8 +48,11 @@ def exact_success(
             starts.append(len(prompt_ids[i]))
             sequences.append([*prompt_ids[i], *ids, tokenizer.eos_token_id])
     success = np.zeros(len(prompts))
-    for first in range(0, len(sequences), batch_size):
-        part = slice(first, first + batch_size)
+    for batch in range(most(-(-len(sequences) // batch_size))):
+        part = slice(batch * batch_size, (batch + 1) * batch_size)
+        if not sequences[part]:  # another process has more: take part in its forward
+            _response_logprob(model, [[tokenizer.eos_token_id] * 2], [1], temperature)
+            continue
         logprob = _response_logprob(model, sequences[part], starts[part], temperature)
         np.add.at(success, owner[part], np.exp(logprob))
     return np.minimum(success, 1.0)  # a sum of float32 exponentials may exceed 1 by rounding

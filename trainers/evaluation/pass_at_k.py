@@ -19,10 +19,13 @@ from ...store.layout.schema import K_GRID, K_SHOWN
 from ..errors import EvaluationImpossible, HeldoutMissing
 from ..tasks.base import Disagreement, Task, disagreement_of
 from .exact import exact_success
+from .ranks import ALONE, Ranks
 from .sampling import sample_responses
 
 Floats = npt.NDArray[np.float64]
 Source = Literal["exact", "sampled"]
+_APART = 1_000_003
+"""Between the seeds of processes that share an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def evaluate(
     max_new_tokens: int | None = None,
     seed: int = 0,
     exact: bool | None = None,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Measure pass@k.
 
@@ -129,6 +133,7 @@ def evaluate(
         max_new_tokens: longest response; default: the task's.
         seed: of the draws.
         exact: whether to compute the exact probability; default: where the task enumerates its answers.
+        ranks: the processes that share the work; all of them call this and get the whole result.
 
     Raises:
         HeldoutMissing: the task has no held-out problems.
@@ -146,14 +151,19 @@ def evaluate(
     if not exact and samples < 1:
         raise EvaluationImpossible(f"task {task.name} has no exact pass@k; ask for at least one sample a problem")
 
-    ids, prompts, answers = (list(problems[name]) for name in ("prompt_id", "prompt", "answer"))
+    own, ids = ranks.own(len(problems)), list(problems["prompt_id"])
+    mine = problems.select(ranks.rows(len(problems)))
+    prompts, answers = list(mine["prompt"]), list(mine["answer"])
     result = Evaluation()
     if exact:
         training = model.training
         try:
-            success = exact_success(model.eval(), tokenizer, prompts, answers, temperature=temperature)
+            measured = exact_success(
+                model.eval(), tokenizer, prompts, answers, temperature=temperature, most=ranks.most
+            )
         finally:
             model.train(training)
+        success = np.array(ranks.together(measured[:own].tolist()))
         result.add(split, "exact", ids, success=success.tolist())
         result.curves["exact"] = _curve({k: pass_at_k_exact(success, k) for k in K_GRID}, seed)
     if samples:
@@ -165,14 +175,27 @@ def evaluate(
             max_new_tokens=max_new_tokens or task.max_completion_length,
             temperature=temperature,
             top_p=top_p,
-            seed=seed,
+            seed=seed + _APART * ranks.index,
             exact=task.enumerates_answers,
+            most=ranks.most,
         )
-        n, c, unjudged = count_verdicts(task, texts, answers)
-        result.disagreement = disagreement_of(task)
+        counts = count_verdicts(task, texts[:own], answers[:own])
+        n, c, unjudged = (np.array(ranks.together(count.tolist()), np.int64) for count in counts)
+        result.disagreement = _sum(ranks.every(disagreement_of(task)))
         result.add(split, "sampled", ids, n=n.tolist(), c=c.tolist(), n_unjudged=unjudged.tolist())
         result.curves["sampled"] = sampled_curve(n, c, seed=seed)
     return result
+
+
+def _sum(parts: Sequence[Disagreement | None]) -> Disagreement | None:
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    return Disagreement(
+        sum(part.judged for part in known),
+        sum(part.right_for_second for part in known),
+        sum(part.wrong_for_second for part in known),
+    )
 
 
 def _subset(n: int, limit: int) -> list[int]:

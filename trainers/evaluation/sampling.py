@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,7 @@ def sample_responses(
     seed: int = 0,
     exact: bool = False,
     batch_tokens: int = BATCH_TOKENS,
+    most: Callable[[int], int] = int,
 ) -> list[list[str]]:
     """Sample n responses for each of P prompts.
 
@@ -40,6 +41,7 @@ def sample_responses(
         seed: of the draws; the global random state is left as it was.
         exact: whether stray special tokens stay in the text (`decoding.response_texts`).
         batch_tokens: tokens held at once; a batch has as many rows as fit with the longest prompt and response.
+        most: the largest of a number over the processes that sample equally many responses in step.
 
     Returns:
         P lists of n texts.
@@ -59,7 +61,7 @@ def sample_responses(
     )
     ids = encode_prompts(tokenizer, prompts)
     rows = [i for i in range(len(prompts)) for _ in range(n)]
-    longest = max(map(len, ids), default=0) + max_new_tokens
+    longest = most(max(map(len, ids), default=0)) + max_new_tokens
     size = max(1, batch_tokens // longest)
     texts: list[list[str]] = [[] for _ in prompts]
     with sampling_mode(model, seed):

@@ -20,6 +20,8 @@ from simko.store.layout.run import create_or_resume
 from simko.store.writing.recorder import Recorder
 from simko.trainers.engine.ending import leave_together
 from simko.trainers.engine.trainer import RankedGRPOTrainer
+from simko.trainers.evaluation.pass_at_k import evaluate
+from simko.trainers.evaluation.ranks import Ranks
 from simko.trainers.objectives.simko import SimKO
 
 folder, mode = Path(sys.argv[1]), sys.argv[2]
@@ -42,8 +44,12 @@ with Probe.attach(trainer.model, run, k=3, recorder=recorder) as probe:
     trainer.train()
 kinds = {type(parameter).__name__ for parameter in trainer.model.parameters()}
 assert (kinds == {"DTensor"}) == (mode == "sharded"), kinds
+result = evaluate(
+    trainer.accelerator.unwrap_model(trainer.model), tiny.tokenizer(), tiny.Listed(), samples=6, ranks=Ranks(rank, 2)
+)
 weights = trainer.accelerator.get_state_dict(trainer.model)
 if rank == 0:
+    (folder / f"{mode}-evaluation.json").write_text(json.dumps(result.columns))
     (folder / f"{mode}.json").write_text(json.dumps(tiny.history(trainer)))
     save_file({name: value.contiguous().clone() for name, value in weights.items()}, folder / f"{mode}.safetensors")
 leave_together()

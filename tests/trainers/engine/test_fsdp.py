@@ -39,6 +39,8 @@ def test_sharding_changes_nothing(tmp_path):
     for mode in ("whole", "sharded"):
         launch(tmp_path, mode)
         history[mode] = json.loads((tmp_path / f"{mode}.json").read_text())
+        evaluation = json.loads((tmp_path / f"{mode}-evaluation.json").read_text())
+        assert (evaluation["prompt_id"], evaluation["n"]) == (["a", "b", "c"], [6, 6, 0])
         weights[mode] = load_file(tmp_path / f"{mode}.safetensors")
         with simko.store.open(tmp_path / mode) as catalog:
             rows[mode] = catalog.execute(

@@ -10,6 +10,9 @@ from pathlib import Path
 import forked
 import pytest
 import simko.store
+from simko.trainers.evaluation.pass_at_k import evaluate
+from simko.trainers.models.loading import load_model
+from simko.trainers.tasks import task_for
 from tiny import assert_same_history
 
 SCRIPT = Path(__file__).parent / "two_processes.py"
@@ -54,3 +57,16 @@ def test_two_ranks_equal_stock_trl_and_log_one_run(tmp_path):
     assert {(worker, generation) for worker, generation, *_ in weights} == {(w, g) for w in (0, 1) for g in (0, 1)}
     for _, _, low, high, scale in weights:  # one mean over the right answers of both processes
         assert (low, high) == (pytest.approx(scale, rel=1e-4), pytest.approx(scale, rel=1e-4))
+    assert_both_have_the_whole_evaluation(tmp_path)
+
+
+def assert_both_have_the_whole_evaluation(folder):
+    """Exact pass@k as one process finds it, in the same order; sampled counts of every problem."""
+    first, second = (json.loads((folder / f"evaluation-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    model, tokenizer = load_model()
+    alone = evaluate(model, tokenizer, task_for("countdown"), limit=7).columns
+    assert first["prompt_id"] == alone["prompt_id"] * 2
+    assert first["source"] == ["exact"] * 7 + ["sampled"] * 7
+    assert first["success"][:7] == pytest.approx(alone["success"], rel=1e-5)
+    assert first["n"] == [None] * 7 + [4] * 7

@@ -1,6 +1,7 @@
 """One rank of two: `python -m torch.distributed.run --nproc_per_node 2 two_processes.py FOLDER`, or started as by it.
 
 Trains with stock GRPOTrainer, then the same with our engine and a probe; rank 0 writes both logged histories.
+Then both ranks evaluate the built-in policy together.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import tiny
+from accelerate import PartialState
 from simko.probes.probe import Probe
 from simko.store.layout.run import create_or_resume
 from simko.store.writing.recorder import Recorder
 from simko.trainers.engine.ending import leave_together
 from simko.trainers.engine.trainer import RankedGRPOTrainer
+from simko.trainers.evaluation.pass_at_k import evaluate
+from simko.trainers.evaluation.ranks import Ranks
+from simko.trainers.models.loading import load_model
 from simko.trainers.objectives import psr
+from simko.trainers.tasks import task_for
 from trl import GRPOTrainer
 
 folder = Path(sys.argv[1])
@@ -53,7 +59,16 @@ def train_both():
             (folder / f"{name}.json").write_text(json.dumps(tiny.history(trainer)))
 
 
+def evaluate_together():
+    """Seven problems over two ranks, exact and sampled."""
+    model, tokenizer = load_model()
+    ranks = Ranks(PartialState().process_index, 2)
+    result = evaluate(model, tokenizer, task_for("countdown"), limit=7, samples=4, ranks=ranks)
+    (folder / f"evaluation-{ranks.index}.json").write_text(json.dumps(result.columns))
+
+
 train_both()
+evaluate_together()
 leave_together()
 threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
 assert not [name for name in threads if "gloo" in name], f"threads that may abort the process as it ends: {threads}"

@@ -9,7 +9,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simko.store.analysis.estimators import pass_at_k, pass_at_k_exact
@@ -20,6 +19,7 @@ from simko.trainers.evaluation.pass_at_k import K_GRID, evaluate, sampled_curve
 from simko.trainers.models.loading import load_model
 from simko.trainers.tasks import task_for
 from simko.trainers.tasks.base import Disagreement
+from tiny import Listed
 
 PROBLEMS = 40
 
@@ -38,25 +38,6 @@ def policy():
 def both(policy, task):
     """Exact and sampled pass@k of the same problems, n = 256."""
     return evaluate(*policy, task, samples=256, limit=PROBLEMS, temperature=1.0, seed=11)
-
-
-class Listed:
-    """A task of three problems with a judge that looks its verdict up in the answer, and nothing to train on."""
-
-    name = "listed"
-    enumerates_answers = False
-    max_completion_length = 2
-    train = None
-    validation = None
-    heldout = Dataset.from_dict(
-        {"prompt": ["1 2 3", "4 5", "6"], "prompt_id": ["a", "b", "c"], "answer": ["right", "wrong", "unjudged"]}
-    )
-
-    def judge(self, texts, answers):
-        return list(answers)
-
-    def close(self):
-        pass
 
 
 def rows_of(result, source):
@@ -120,7 +101,8 @@ def test_sampled_agrees_with_exact_at_each_k(both, k):
 
 
 def test_the_columns_are_those_of_the_evals_table(both):
-    assert set(both.columns) == {c.name for c in EVALS} - {"attempt", "worker", "step"}
+    assert set(both.columns) == {"split", "source", "prompt_id", "n", "c", "n_unjudged", "success"}
+    assert set(both.columns) < {c.name for c in EVALS}  # the others belong to evaluations beside training
     assert {len(column) for column in both.columns.values()} == {len(both)} == {2 * PROBLEMS}
     exact, sampled = rows_of(both, "exact"), rows_of(both, "sampled")
     assert set(both.columns["split"]) == {"heldout"}
