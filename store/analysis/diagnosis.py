@@ -1,8 +1,9 @@
 """A base model and a tuned one: what became of pass@k, of Λ(k) on the same tokens, of single problems and of tokens.
 
 Differences are tuned minus base. Intervals are 95 % bootstrap intervals that draw problems, since responses to one
-problem are alike. On the same tokens only the probabilities differ, so that Λ(k) there is free of the noise of other
-samples and of other states. Read from the four runs of a diagnosis by SQL (`diagnosis_folder`).
+problem are alike, widened as for few seeds (`seed_bootstrap.tails`). On the same tokens only the probabilities differ,
+so that Λ(k) there is free of the noise of other samples and of other states. Read from the four runs of a diagnosis by
+SQL (`diagnosis_folder`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..reading.catalog import Catalog
 from .diagnosis_folder import BASE, CELLS, SIDES, TUNED, cell, read_diagnosis
 from .estimators import bootstrap_interval, clustered_interval, fisher_exact, holm, pass_at_k, pass_at_k_exact
 from .scored_figures import ScoredFigures, scored_figures
+from .seed_bootstrap import tails
 from .verdict_on_pair import Change, verdict
 
 _EVALS = """
@@ -200,9 +202,10 @@ def _passes(connection: Any, content: dict[str, Any], source: str) -> list[PassC
         if not known.any():
             continue
         base, tuned = (v[known] for v in values)
-        low, high = bootstrap_interval(tuned - base)
+        level = _level(len(base))
+        low, high = bootstrap_interval(tuned - base, level=level)
         change = Change(f"pass@{k}", float((tuned - base).mean()), float(low), float(high))
-        intervals = [tuple(map(float, bootstrap_interval(v))) for v in (base, tuned)]
+        intervals = [tuple(map(float, bootstrap_interval(v, level=level))) for v in (base, tuned)]
         result.append(
             PassChange(
                 source, k, float(base.mean()), (intervals[0][0], intervals[0][1]), float(tuned.mean()),
@@ -219,7 +222,8 @@ def _same_tokens(connection: Any, whose: str) -> list[SameTokens]:
     if frame.empty:
         return []
     base, tuned = (frame[[f"{side}_{column}" for column in _COLUMNS]].to_numpy(np.float64) for side in "bt")
-    low, high = clustered_interval(tuned - base, frame["prompt_id"].astype(str))
+    problems = frame["prompt_id"].astype(str)
+    low, high = clustered_interval(tuned - base, problems, level=_level(problems.nunique()))
     return [
         SameTokens(
             whose, float(base[:, i].mean()), float(tuned[:, i].mean()),
@@ -227,6 +231,12 @@ def _same_tokens(connection: Any, whose: str) -> list[SameTokens]:
         )
         for i, name in enumerate(_FIGURES)
     ]  # fmt: skip
+
+
+def _level(problems: int) -> float:
+    """Of a percentile interval over so many problems that covers about 95 %: that of few is too narrow."""
+    low, high = tails(max(problems, 2))
+    return high - low
 
 
 def _problems(connection: Any, content: dict[str, Any]) -> list[Problem]:

@@ -118,7 +118,7 @@ def test_a_model_that_the_ranked_head_cannot_stand_in_for_is_asked_for_its_logit
     def statistics():
         scorer = ModelScorer(*policy, k=3, temperature=0.8, tau=0.8)
         try:
-            return list(scorer.batches(encoded))[0]
+            return next(scorer.batches(encoded))
         finally:
             scorer.close()
 
