@@ -119,7 +119,7 @@ def _same_tokens(diagnosis: Diagnosis) -> Table:
 def _tokens(diagnosis: Diagnosis, whose: str) -> Table:
     names = ("times", "p base", "p tuned", "Δ log p", "rank 1 base", "rank 1 tuned", "Δ rank")
     table = Table(Column("token"), *(Column(name, numeric=True, importance=-place) for place, name in enumerate(names)))
-    for row in diagnosis.tokens[whose].head(_SHOWN).itertuples(index=False):
+    for row in diagnosis.tokens[whose][:_SHOWN]:
         table.add(
             shown_token(row.text, row.token_id),
             row.n,

@@ -154,7 +154,7 @@ def _tokens(diagnosis: Diagnosis, whose: str) -> pd.DataFrame:
                 "rank 1 tuned": f"{row.first_tuned:.0%}",
                 "mean Δ rank": f"{row.rank_change:+.2f}",
             }
-            for row in diagnosis.tokens[whose].itertuples(index=False)
+            for row in diagnosis.tokens[whose]
         ]
     )
 

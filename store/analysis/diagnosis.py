@@ -95,6 +95,31 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class TokenChange:
+    """What became of one token of the vocabulary, over all places where one model's responses have it.
+
+    Attributes:
+        n, responses: places, and responses that have one.
+        p_base, p_tuned: geometric means of its probability.
+        change, total: mean and sum of log p under the tuned model less log p under the base model.
+        first_base, first_tuned: share of the places where it is rank 1.
+        rank_change: mean of the difference of its ranks.
+    """
+
+    text: str
+    token_id: int
+    n: int
+    responses: int
+    p_base: float
+    p_tuned: float
+    change: float
+    total: float
+    first_base: float
+    first_tuned: float
+    rank_change: float
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """Everything that is reported.
 
@@ -104,8 +129,7 @@ class Diagnosis:
         cells: (whose responses, under whose probabilities) → figures.
         same_tokens: Λ(k), the log-prob of the responses' own tokens and the entropy.
         problems: the most significant first.
-        tokens: whose → frame: text, token_id, n, responses, p_base, p_tuned, change, total, first_base, first_tuned,
-            rank_change; those that add most to the change of the responses' log-likelihood first.
+        tokens: whose responses → tokens, those that add most to the change of their log-likelihood first.
         sentence: the verdict.
     """
 
@@ -114,7 +138,7 @@ class Diagnosis:
     cells: dict[tuple[str, str], ScoredFigures]
     same_tokens: list[SameTokens]
     problems: list[Problem]
-    tokens: dict[str, pd.DataFrame]
+    tokens: dict[str, list[TokenChange]]
     sentence: str
     warnings: list[str]
 
@@ -159,15 +183,13 @@ def diagnosis_of(folder: Path, *, tokens: int = 20) -> Diagnosis:
         passes = [row for source in ("exact", "sampled") for row in _passes(connection, content, source)]
         same = [row for whose in SIDES for row in _same_tokens(connection, whose)]
         problems = _problems(connection, content)
-        frames = {
-            whose: connection.execute(_PAIRS, [cell(whose, BASE), cell(whose, TUNED), tokens]).df() for whose in SIDES
-        }
+        changed = {whose: _token_changes(connection, whose, tokens) for whose in SIDES}
     finally:
         connection.close()
     ends = [row.change for row in passes if row.k <= K_SHOWN[-1]]
     changes = {(row.whose, row.change.name): row.change for row in same}
     sentence = verdict(content[TUNED], content[BASE], ends, changes)
-    return Diagnosis(content, passes, cells, same, problems, frames, sentence, list(catalog.problems))
+    return Diagnosis(content, passes, cells, same, problems, changed, sentence, list(catalog.problems))
 
 
 def _figures(connection: Any, run: str) -> ScoredFigures:
@@ -233,6 +255,11 @@ def _same_tokens(connection: Any, whose: str) -> list[SameTokens]:
     ]  # fmt: skip
 
 
+def _token_changes(connection: Any, whose: str, limit: int) -> list[TokenChange]:
+    rows = connection.execute(_PAIRS, [cell(whose, BASE), cell(whose, TUNED), limit]).fetchall()
+    return [TokenChange(*row) for row in rows]
+
+
 def _level(problems: int) -> float:
     """Of a percentile interval over so many problems that covers about 95 %: that of few is too narrow."""
     low, high = tails(max(problems, 2))
@@ -242,10 +269,8 @@ def _level(problems: int) -> float:
 def _problems(connection: Any, content: dict[str, Any]) -> list[Problem]:
     both = _evals(connection, content, "sampled")
     both = both[(both["n_base"] > 0) & (both["n_tuned"] > 0)]
-    rows = [
-        (str(name), (int(row.n_base), int(row.c_base)), (int(row.n_tuned), int(row.c_tuned)))
-        for name, row in zip(both.index, both.itertuples(index=False), strict=True)
-    ]
+    counts = [[int(value) for value in both[f"{name}_{side}"]] for side in SIDES for name in ("n", "c")]
+    rows = [(str(name), (nb, cb), (nt, ct)) for name, nb, cb, nt, ct in zip(both.index, *counts, strict=True)]
     p = [fisher_exact((b[0], t[0]), (b[1], t[1])) for _, b, t in rows]
     problems = [Problem(*row, value, float(a)) for row, value, a in zip(rows, p, holm(p), strict=True)]
     return sorted(problems, key=lambda problem: (problem.p, problem.prompt_id))
