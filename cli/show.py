@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
     catalog, run = opened_run(find_run(options.run, runs_of(options)))
     stands = catalog.connection.execute("SELECT status, last_seen, dropped, last_step FROM runs").fetchone()
     *status, step = stands or ("empty", None, 0, None)
-    steps = f", {'no' if step is None else step} steps" if run.manifest.attempts else ""
+    beside = bool(run.manifest.evaluations and not run.manifest.attempts)  # a run of its own, which trains nothing
+    steps = "" if beside else f", {'no' if step is None else step} steps"
     print(f"{printable(run.name)}: {in_words(*status)}{steps}")
     facts = {name: run.info.get(name) for name in ("kind", "method", "model", "task", "dataset", "created")}
     facts |= _mapping(run.info, "hyperparameters")
@@ -49,11 +50,11 @@ def run(options: argparse.Namespace) -> int:
         if value is not None:
             print(f"  {printable(name):<{width}}  {printable(str(value))}")
     print()
-    if run.manifest.attempts:
+    if not beside:
         _attempts(run).print(everything=options.all)
     for step, change in catalog.connection.execute("SELECT step, change FROM breaks ORDER BY step").fetchall():
         print(f"from step {step + 1} on figures mean something else: {printable(change)}")
-    if run.manifest.attempts:
+    if not beside:
         print()
         window = rollout_steps(catalog.connection)
         figures = start_and_end(catalog.connection, window)

@@ -35,6 +35,7 @@ FOLDERS = {
     "trainers/diagnosis": {"trainers/evaluation", "trainers/models", "trainers/tasks"},
     "trainers/options": {"trainers/engine", "trainers/objectives"},
     "trainers/engine": {"trainers/objectives", "trainers/tasks", "trainers/evaluation"},
+    "trainers/planning": {"trainers/options", "trainers/models", "trainers/tasks", "trainers/evaluation"},
     "trainers/study": {"trainers/options", "trainers/engine", "trainers/models", "trainers/tasks"},
     "cli/terminal": set(),
     "dashboard/components": set(),

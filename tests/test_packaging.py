@@ -24,7 +24,7 @@ DISTRIBUTION = {"yaml": "pyyaml"}
 EXTRAS = {
     "store": (),
     "probes": ("probe", "kernels"),
-    "trainers": ("train",),
+    "trainers": ("train", "reasoning-gym"),
     "dashboard": ("dashboard",),
     "cli": (),
 }

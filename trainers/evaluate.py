@@ -17,7 +17,6 @@ from typing import Any
 from ..store.errors import UsageError
 from ..store.layout.run import RUN_FILE, check_name, read_run
 from .engine.checkpoints import checkpoint_damage, checkpoints
-from .errors import ModelNotFound
 from .evaluation.benchmarks import Asked, Benchmark, load_benchmark
 from .evaluation.engines.base import Engine
 from .evaluation.policies import Policy, served_weights, weights_of
@@ -227,8 +226,3 @@ def _distinct(policies: list[Policy]) -> list[Policy]:
                 "after the other with another --step, or leave out --into"
             )
     return list(result.values())
-
-
-def no_policy() -> ModelNotFound:
-    """The error to raise where nothing was given to evaluate."""
-    return ModelNotFound("nothing to evaluate: give a run, a checkpoint folder or a hub id, or --server URL")

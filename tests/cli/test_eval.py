@@ -88,11 +88,13 @@ def test_a_policy_of_no_run_gets_a_run_of_its_own(runs, capsys):
     assert "countdown-base" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_into_and_step_say_where_results_go(runs):
     assert main(["eval", "countdown-base", *SMALL, "--into", "first", "--step", "3"]) == 0
     assert ask(runs / "first", "SELECT DISTINCT step FROM samples") == [(3,)]
 
 
+@pytest.mark.slow
 def test_the_base_model_is_step_0(runs):
     info = json.loads((runs / "first" / "run.json").read_text())
     from simko.store.layout.run import _checksum
@@ -158,6 +160,7 @@ def test_a_run_without_checkpoints_says_so(runs, capsys):
     assert "has no checkpoint-<step> to evaluate; train with --save_steps" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_unfinished_with_other_settings_is_not_gone_on_with(runs, capsys):
     arguments = ["eval", "first/checkpoint-2", *SMALL]
     assert main(arguments) == 0
@@ -170,6 +173,7 @@ def test_unfinished_with_other_settings_is_not_gone_on_with(runs, capsys):
     assert ask(runs / "first", "SELECT samples, complete FROM evaluations ORDER BY 1") == [(4, True), (8, True)]
 
 
+@pytest.mark.slow
 def test_another_checkpoint_of_the_same_step_is_another_evaluation(runs):
     assert main(["eval", "first/checkpoint-2", *SMALL]) == 0
     shutil.rmtree(runs / "first" / "checkpoint-2")

@@ -88,7 +88,8 @@ class Benchmark:
 
 def known_benchmarks() -> dict[str, str]:
     """The names there are, and what each is in a line."""
-    names = (*BUILT_IN, *BENCHMARKS, "reasoning_gym")
+    families = [name for name in BENCHMARKS if ":" not in name and name != "reasoning_gym"]
+    names = (*BUILT_IN, *families, "reasoning_gym")
     shown = {"reasoning_gym": "reasoning_gym:TASK"}
     return {shown.get(name, name): CATALOGUE[name].doc for name in names}
 

@@ -55,6 +55,16 @@ class SharedArguments:
         "checkpoint folders, to go back to that step.",
         "run",
     )
+    plan: bool = _option(
+        False, "Print what the run would do, need and write, check what can be checked, and start nothing.", "run"
+    )
+    num_processes: int | None = _option(
+        None,
+        "How many processes the batch sizes are meant for; a launch with another number is told so. Launching them is "
+        "the launcher's business.",
+        "run",
+        _COUNT,
+    )
     on_nan: Literal["stop", "warn"] = _option(
         "stop",
         "What to do when the loss, Λ(k) or pass@k turns NaN or infinite: stop, or warn and go on.",
@@ -73,7 +83,18 @@ class SharedArguments:
     )
     task: str | None = _option(
         None,
-        "What is trained: `countdown` (the default), `countdown4` or `tree`, all built in, `gsm8k` or `math`.",
+        "What is trained: `countdown` (the default), `countdown4` or `tree`, all built in, `math`, `gsm8k`, "
+        "`gsm8k_math1`, `synlogic` or `reasoning_gym:TASK`; `simko tasks` lists them.",
+        "data",
+    )
+    task_options: dict[str, Any] | str | None = _option(  # noqa: RUF009
+        None,
+        "Of a generated task, as NAME=VALUE,NAME=VALUE or JSON: size, heldout_size, seed, and the task's own.",
+        "data",
+    )
+    prompt_style: Literal["chat", "plain", "few_shot"] | None = _option(
+        None,
+        "How problems are put; default: chat where the tokenizer has a template, else plain.",
         "data",
     )
     model: str | None = _option(
@@ -89,7 +110,21 @@ class SharedArguments:
         "Held-out problems for pass@k, given like --dataset; built-in tasks have their own held-out split.",
         "data",
     )
+    lora_r: int | None = _option(
+        None, "Rank of low-rank adapters to train instead of the model's own weights; default: none.", "data", _COUNT
+    )
+    lora_alpha: int | None = _option(None, "Scale of the adapters; default: twice --lora_r.", "data", _COUNT)
+    lora_target_modules: str = _option(
+        "all-linear", "Modules that get adapters, by name with commas between them, or `all-linear`.", "data"
+    )
     method: str = _option("simko", f"Training method: {', '.join(METHODS)}.", "method")
+    dynamic_sampling_rounds: int | None = _option(
+        None,
+        "Rounds of generation at most to fill a batch with groups whose rewards differ; default: 1, takes groups as "
+        "they come (dapo: 3).",
+        "method",
+        _COUNT,
+    )
     probe: bool = _option(
         False, "Log per-token ranked statistics, roll-ups and pass@k to Parquet in the run's folder.", "probe"
     )
@@ -218,6 +253,7 @@ RECIPE_KEYS = (
 """Own options that every recipe must set."""
 
 RENAMED = {
+    "dapo_rounds": "dynamic_sampling_rounds",
     "kl_cov_share": "kl_cov_ratio",
     "clip_cov_share": "clip_cov_ratio",
     "simko_half": "simko_terms",

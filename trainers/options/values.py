@@ -149,10 +149,10 @@ _BOOLEANS = ("true", "false", "yes", "no", "1", "0", "t", "f", "y", "n")
 
 
 def members(kind: Any) -> set[Any]:
-    """The types a value may have: those of a union, else the one."""
+    """The types a value may have: those of a union, else the one; `dict` for `dict[str, Any]`."""
     if get_origin(kind) in (Union, types.UnionType):
         return {member for part in get_args(kind) for member in members(part)}
-    return {kind}
+    return {get_origin(kind) if get_origin(kind) in (dict, list) else kind}
 
 
 def _number(value: Any, *, whole: bool) -> float | None:

@@ -24,7 +24,7 @@ def check_task(name: str) -> None:
     Raises:
         TaskUnknown: it cannot; the nearest name is told.
     """
-    family, colon, rest = name.partition(":")
+    family, _, rest = name.partition(":")
     if name in TASKS and name != "reasoning_gym":
         return
     if family == "reasoning_gym":
@@ -88,6 +88,11 @@ def task_for(
         from .reasoning_gym import ReasoningGymTask
 
         return ReasoningGymTask(name.partition(":")[2], options, **common)
+    common |= {"dataset": dataset, "eval_dataset": eval_dataset, "limit": limit, "eval_limit": eval_limit}
+    if name == "synlogic":
+        from .puzzles import synlogic_task
+
+        return synlogic_task(**common)
     from .math import math_task
 
-    return math_task(name, dataset=dataset, eval_dataset=eval_dataset, limit=limit, eval_limit=eval_limit, **common)
+    return math_task(name, **common)

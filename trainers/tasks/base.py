@@ -45,7 +45,10 @@ class Task(Protocol):
         ...
 
     def extracted(self, texts: Sequence[str]) -> list[bool]:
-        """Whether each of B responses holds anything that the judge could take for an answer: no right one is False."""
+        """Whether each of B responses holds anything that the judge could take for an answer: no right one is False.
+
+        Asked about the batch judged last, in its order, the answer is the judge's own.
+        """
         ...
 
     def close(self) -> None:

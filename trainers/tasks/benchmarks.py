@@ -6,6 +6,7 @@ import logging
 import random
 from typing import Any
 
+from ..errors import TaskOptionRefused
 from .base import Task
 from .catalogue import Benchmark
 from .dataset import read_rows
@@ -23,7 +24,8 @@ def make_benchmark(
     entry: Benchmark, dataset: str | None, tokenizer: Any, prompt_style: str | None, limit: int | None
 ) -> Task:
     """See `benchmark_for`."""
-    return _math(entry, dataset, tokenizer, prompt_style, limit)
+    make = {"math": _math, "reasoning_gym": _generated}.get(entry.grader, _puzzles)
+    return make(entry, dataset, tokenizer, prompt_style, limit)
 
 
 def _math(entry: Benchmark, dataset: str | None, tokenizer: Any, style: str | None, limit: int | None) -> Task:
@@ -40,8 +42,31 @@ def _math(entry: Benchmark, dataset: str | None, tokenizer: Any, style: str | No
     )
     source = dataset or entry.source
     name, rows = read_rows(source, "eval")
+    problems = task.dataset_of(rows, name, source)
     check_count(entry, len(rows), source)
-    task.heldout = some(task.dataset_of(rows, name, source), limit)
+    task.heldout = some(problems, limit)
+    return task
+
+
+def _puzzles(entry: Benchmark, dataset: str | None, tokenizer: Any, style: str | None, limit: int | None) -> Task:
+    from .puzzles import PuzzleTask, numbered, subtask_rows
+
+    task = PuzzleTask(entry, tokenizer=tokenizer, prompt_style=style)
+    source = dataset or entry.source
+    rows = subtask_rows(entry.name, source) if entry.grader == "bbh" else numbered(source, "eval")
+    problems = task.dataset_of(rows, source)
+    check_count(entry, len(rows), source)
+    task.heldout = some(problems, limit)
+    return task
+
+
+def _generated(entry: Benchmark, dataset: str | None, tokenizer: Any, style: str | None, limit: int | None) -> Task:
+    from .reasoning_gym import ReasoningGymTask
+
+    if dataset is not None:
+        raise TaskOptionRefused(f"{entry.name} makes its own problems; leave out --dataset")
+    task = ReasoningGymTask(entry.name.partition(":")[2], tokenizer=tokenizer, prompt_style=style)
+    task.heldout = some(task.heldout, limit)
     return task
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import TaskUnknown
+from .bbh import SUBTASKS
 
 if TYPE_CHECKING:
     from .base import Task
@@ -114,6 +115,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     for name, entry in CATALOGUE.items()
     if "evaluation" in entry.purpose and entry.grader not in ("listed", "reasoning_gym")
 }
+BENCHMARKS |= {f"bbh:{name}": replace(CATALOGUE["bbh"], name=f"bbh:{name}", rows=None) for name in SUBTASKS}
 """What can be evaluated on by name alone: built-in tasks are made by `task_for`, generated ones need a task's name."""
 
 
@@ -131,7 +133,8 @@ def find_benchmark(name: str) -> Benchmark:
     if colon and family in ("bbh", "reasoning_gym"):
         return replace(CATALOGUE[family], name=name, rows=None)
     near = nearest(name, BENCHMARKS)
-    hint = f"did you mean {near}?" if near else f"there are {', '.join(BENCHMARKS)}"
+    names = [name for name in BENCHMARKS if ":" not in name]
+    hint = f"did you mean {near}?" if near else f"there are {', '.join(names)}, bbh:SUBTASK and reasoning_gym:TASK"
     raise TaskUnknown(f"there is no benchmark {name!r}; {hint}")
 
 

@@ -72,7 +72,7 @@ class MathTask:
         self.max_completion_length = max_completion_length
         self.prompts = Prompts(MATH, tokenizer, prompt_style, name)
         self.stop = self.prompts.stop
-        self.settings = settings and replace(settings, prompt=self.prompts.style, stop=self.stop)
+        self.settings: Benchmark | None = settings and replace(settings, prompt=self.prompts.style, stop=self.stop)
         self.train = None if train is None else self._load(train, "train", limit)
         self.validation = None
         self.heldout = None if heldout is None else self._load(heldout, "eval", eval_limit)
@@ -118,6 +118,7 @@ def math_task(name: str, *, dataset: str | None, eval_dataset: str | None, **opt
 
     A data set of one's own has no held-out part of its own.
     """
+    options["settings"] = CATALOGUE[name]
     if name == "gsm8k":
         options["max_completion_length"] = GSM8K_MAX_COMPLETION_LENGTH
         return MathTask(name, dataset or GSM8K, eval_dataset or (None if dataset else GSM8K), **options)

@@ -33,6 +33,7 @@ class PromptFormat:
         question, answer: headings of the text styles.
         shots: (question, worked answer) of the examples; empty where `few_shot` is refused.
         stop: texts that end a response after examples.
+        gap: between a question and its answer.
     """
 
     instruction: str = ""
@@ -41,6 +42,7 @@ class PromptFormat:
     answer: str = "Solution:"
     shots: tuple[tuple[str, str], ...] = ()
     stop: tuple[str, ...] = ()
+    gap: str = "\n\n"
 
 
 MATH = PromptFormat(
@@ -72,8 +74,6 @@ MATH = PromptFormat(
 )
 SYNLOGIC = PromptFormat(question="Puzzle:")
 BBH = PromptFormat(
-    'Think step by step, and end with "the answer is X.", where X is the answer: the letter in brackets, such as (A), '
-    "where there are options.",
     question="Q:",
     answer="A:",
     shots=(
@@ -93,6 +93,7 @@ BBH = PromptFormat(
         ),
     ),
     stop=("\n\nQ:",),
+    gap="\n",
 )
 
 
@@ -137,8 +138,8 @@ class Prompts:
             return [*before, {"role": last["role"], "content": content}]
         if self.style == "few_shot":
             question = "\n\n".join(m["content"] for m in messages if m["role"] != "system")
-            blocks = [f"{form.question} {q}\n\n{form.answer} {a}" for q, a in form.shots]
-            return "\n\n".join([*blocks, f"{form.question} {question}\n\n{form.answer}"])
+            blocks = [f"{form.question} {q}{form.gap}{form.answer} {a}" for q, a in form.shots]
+            return "\n\n".join([*blocks, f"{form.question} {question}{form.gap}{form.answer}"])
         parts = [m["content"] for m in messages] + ([] if asked else [form.instruction])
         # The tokenizer adds its own beginning: text that was rendered elsewhere would have two.
         return "\n\n".join(parts).removeprefix(self._bos) + f"\n\n{form.answer}"

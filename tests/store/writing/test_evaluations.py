@@ -116,20 +116,35 @@ def test_two_evaluations_of_a_step_are_kept_apart(run):
 def test_compaction_and_collection_change_no_answer(run):
     write_evaluation(run)
     questions = (COUNTS, OWN, "SELECT * FROM samples ORDER BY prompt_id, sample")
-    before = [ask(run, question) for question in questions]
+
+    def answers():
+        catalog = Catalog(run)
+        assert catalog.problems == []
+        return [catalog.connection.execute(question).fetchall() for question in questions]
+
+    before = answers()
     compact(run)
     assert any(part.path.name.startswith("merged-evaluation-") for part in read_manifest(run).parts)
-    assert [ask(run, question) for question in questions] == before
+    assert answers() == before
     assert garbage.collect(run, grace=0)
-    assert [ask(run, question) for question in questions] == before
     write_evaluation(run)  # all there: nothing to do
-    assert [ask(run, question) for question in questions] == before
+    assert answers() == before
 
 
 def test_doctor_finds_nothing_wrong(run):
     write_evaluation(run, units=2)
     (result,), elsewhere = check(run, deep=True)
     assert (result.findings, elsewhere) == ([], [])
+    assert (
+        f"evaluation {ID} on aime24: 2 of 4 blocks, interrupted; the same `simko eval` goes on with it" in result.notes
+    )
+
+
+def test_doctor_finds_responses_that_are_gone(run):
+    write_evaluation(run)
+    sorted((run / "samples").glob("*.parquet"))[0].unlink()
+    (result,), _ = check(run, deep=True)
+    assert f"evaluation {ID}: 5 responses where 9 were counted" in result.findings
 
 
 def test_the_dashboard_follows_it(run):
@@ -160,7 +175,7 @@ def test_a_killed_process_is_seen_and_collection_leaves_its_files(run):
     assert ask(run, "SELECT status, complete FROM evaluations") == [("finished", True)]
 
 
-@pytest.mark.parametrize("cut", [1, 40, 200, 700])
+@pytest.mark.parametrize("cut", [1, 700])
 def test_a_torn_end_is_done_again(run, cut):
     write_evaluation(run, units=3)
     path = run / MANIFEST

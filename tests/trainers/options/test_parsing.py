@@ -29,6 +29,25 @@ def test_real_tasks_take_the_papers_values():
     assert config.max_completion_length == 3072
 
 
+def test_a_generated_task_has_its_familys_recipe_and_options_as_text_or_in_a_recipe(tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("task: reasoning_gym:gcd\ntask_options: {max_numbers: 2, size: 20}\n")
+    named = ["--task", "reasoning_gym:gcd", "--task_options", "max_numbers=2,size=20"]
+    for arguments, options in (
+        (named, "max_numbers=2,size=20"),
+        (["--config", str(recipe)], {"max_numbers": 2, "size": 20}),
+    ):
+        run, config = parse(arguments)
+        assert (run.task, run.task_options, run.prompt_style) == ("reasoning_gym:gcd", options, "few_shot")
+        assert config.run_name.startswith("reasoning_gym-gcd-simko-") and config.max_completion_length == 64
+        assert as_options(run, config)["task_options"] == options
+
+
+def test_logic_takes_the_papers_values():
+    run, config = parse(["--task", "synlogic", "--model", "org/model"])
+    assert (run.simko_alpha, run.simko_lambda, config.num_generations, config.epsilon_high) == (0.005, 1.05, 16, 0.28)
+
+
 def test_later_layers_win_and_dashes_are_underscores(tmp_path):
     recipe = tmp_path / "r.yaml"
     recipe.write_text("max_steps: 7\nsimko_alpha: 0.3\nrun_name: named\nprobe: true\n")
@@ -71,7 +90,10 @@ def test_output_dir_is_the_runs_folder():
         (["--method", "grpo", "--simko_alpha", "0.2"], "--simko_alpha belongs to --method simko, this run's is grpo"),
         (["--method", "nsr", "--kl_cov_beta=2"], "--kl_cov_beta belongs to --method kl_cov"),
         (["--learning_rate", "fast"], "learning_rate"),
-        (["--task", "chess"], "unknown --task chess; choose from countdown, countdown4, gsm8k, math, tree"),
+        (["--task", "chess"], "unknown --task chess; choose from countdown, countdown4, gsm8k, gsm8k_math1, "),
+        (["--task", "reasoning_gym"], "--task reasoning_gym needs the name of a task"),
+        (["--task", "math500"], "unknown --task math500; did you mean math?"),
+        (["--prompt_style", "few"], "--prompt_style: there is no few; "),
         (["--model", "org/model"], "need a --task"),
         (["--config", "missing.yaml"], "missing.yaml"),
         (["--config"], "needs a value"),

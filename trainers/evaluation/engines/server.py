@@ -123,7 +123,10 @@ class ServerEngine:
 
         async def draw(job: _Job) -> None:
             async with gate:
-                result[job.row][job.first : job.first + job.count] = await self._drawn(job, draws, seed)
+                try:
+                    result[job.row][job.first : job.first + job.count] = await self._drawn(job, draws, seed)
+                except _Refused as refused:  # what it took before: this prompt is at fault
+                    raise ServerUnusable(f"the server refuses the request: {refused}") from None
 
         try:
             async with asyncio.TaskGroup() as group:

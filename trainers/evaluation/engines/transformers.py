@@ -43,7 +43,9 @@ class TransformersEngine:
             ModelNotFound, ModelUnreadable, TokenizerMissing: the checkpoint cannot be used.
         """
         import torch
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # ours counts responses over all checkpoints
         model, tokenizer = load_model(str(where), dtype=dtype)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(model.to(device).eval(), tokenizer, batch_tokens=batch_tokens)
@@ -78,7 +80,8 @@ class TransformersEngine:
         """Token ids of a batch, prompts before responses.
 
         Raises:
-            EvaluationImpossible: the policy's probabilities are none, or the batch does not fit the memory.
+            EvaluationImpossible: the policy's probabilities are none, its context is too short, or the batch does not
+                fit the memory.
         """
         import torch
         from transformers import StoppingCriteriaList
@@ -90,6 +93,11 @@ class TransformersEngine:
         except torch.OutOfMemoryError as error:
             raise EvaluationImpossible(
                 f"{len(inputs['input_ids'])} responses at once do not fit the memory; give fewer --batch_tokens"
+            ) from error
+        except IndexError as error:
+            raise EvaluationImpossible(
+                f"prompts of {inputs['input_ids'].size(1)} tokens and {settings.max_new_tokens} more are too long for "
+                "the policy; give fewer --max_tokens"
             ) from error
         except RuntimeError as error:
             if "probability tensor" not in str(error):

@@ -106,6 +106,13 @@ def test_a_request_that_no_server_takes_is_named_with_its_reason(engine):
         engine.generate(PROMPTS, 4, Draws(max_tokens=5000), seed=1)
 
 
+def test_a_prompt_that_is_refused_later_is_named_as_well(engine, server):
+    engine.generate(PROMPTS, 1, DRAWS, seed=1)
+    server.faults.append("400")
+    with pytest.raises(ServerUnusable, match="refuses the request: 400 a fault by request"):
+        engine.generate(PROMPTS, 4, DRAWS, seed=1)
+
+
 def test_a_slow_answer_is_named(server, policy):
     server.slow_seconds = 5.0
     engine = ServerEngine([server.url], tokenizer=policy[1], service=Service(timeout=0.2, retries=1, first_wait=0.01))

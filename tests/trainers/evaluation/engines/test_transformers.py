@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tiny
 from openai_server import OpenAIServer
+from simko.trainers.errors import EvaluationImpossible
 from simko.trainers.evaluation.benchmarks import Asked, load_benchmark
 from simko.trainers.evaluation.engines.base import Draws, before_stop
 from simko.trainers.evaluation.engines.server import ServerEngine, Service
@@ -69,6 +71,16 @@ def test_a_stop_text_ends_a_response_and_is_not_part_of_it(policy):
     assert stopped and not any(" +" in completion.text or completion.truncated for completion in stopped)
     assert before_stop("ab stop cd end", ("end", "stop")) == "ab "
     assert before_stop("ab", ("stop",)) == "ab"
+
+
+def test_a_context_that_is_too_short_is_named():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    words = tiny.tokenizer()
+    config = GPT2Config(vocab_size=19, n_positions=8, n_embd=8, n_layer=1, n_head=1, bos_token_id=1, eos_token_id=2)
+    engine = TransformersEngine(GPT2LMHeadModel(config), words)
+    with pytest.raises(EvaluationImpossible, match="fewer --max_tokens"):
+        engine.generate(["1 2 3 4 5"], 20, Draws(max_tokens=20), seed=1)
 
 
 def test_both_engines_draw_from_the_policy(policy, problems):
