@@ -38,6 +38,7 @@ from .engine.trainer import RankedGRPOTrainer
 from .evaluation.during_training import HeldoutPassAtK
 from .models.loading import load_model
 from .models.lora import lora_config
+from .models.shared_prompts import share_prompts
 from .models.stopping import end_at_stop
 from .options.arguments import RunArguments
 from .options.methods import check_group, objective_of
@@ -92,6 +93,8 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
     if config.process_index == 0 and (told := other_number_of_processes(run, config.world_size)):
         print(f"note: {told}", file=sys.stderr)
     model, tokenizer = load_model(model_name(run), **(config.model_init_kwargs or {}))
+    if run.share_prompts:
+        share_prompts(model, checkpointing=config.gradient_checkpointing, processes=config.world_size)
     objective, rounds = objective_of(run), run.dynamic_sampling_rounds or 1
     check_ranks(run, objective, model.config.get_text_config().vocab_size)
     check_group(run, int(config.num_generations or 0))

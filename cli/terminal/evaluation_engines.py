@@ -57,7 +57,7 @@ class Engines:
             ModelNotFound, ModelUnreadable, ServerUnusable: it cannot be had.
         """
         if self._server is not None:
-            return self._server  # type: ignore[no-any-return]
+            return self._server
         assert policy.where is not None
         if self.name == "vllm":
             from ...trainers.evaluation.engines.vllm import VLLMEngine

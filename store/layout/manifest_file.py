@@ -112,7 +112,7 @@ def damage(part: Part) -> str | None:
     """What is wrong with a finished file, in a line, or None: it must have its size and end as Parquet files do."""
     try:
         # A link could lead out of the run's folder.
-        with open_regular(part.path, follow=False) as file:
+        with open_regular(part.path, follow=False, buffered=False) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 4))
             if size == part.bytes and file.read() == b"PAR1":

@@ -88,7 +88,10 @@ def stray_parts(folder: Path, named: set[Path], sizes: Mapping[str, int]) -> lis
         names = sorted(name for name in os.listdir(folder) if name.endswith(".parquet"))
     except OSError:
         return []
-    return [folder / name for name in names if folder / name not in named and not _new(folder / name, sizes)]
+    texts = {str(path) for path in named}
+    # Paths are dear where there are thousands of files.
+    unnamed = [folder / name for name in names if f"{folder}/{name}" not in texts]
+    return [path for path in unnamed if path not in named and not _new(path, sizes)]
 
 
 def _new(path: Path, sizes: Mapping[str, int]) -> bool:

@@ -11,7 +11,7 @@ import torch
 from .decoding import response_texts
 
 BATCH_TOKENS = 32_768
-"""Response tokens generated at once when nothing else is said; rows = this ÷ the longest response allowed."""
+"""Tokens held at once when nothing else is said, prompts included: a cache keeps keys and values of all of them."""
 
 
 def sample_responses(
@@ -39,7 +39,7 @@ def sample_responses(
         top_p: nucleus; 1 samples from the whole distribution.
         seed: of the draws; the global random state is left as it was.
         exact: whether stray special tokens stay in the text (`decoding.response_texts`).
-        batch_tokens: response tokens generated at once.
+        batch_tokens: tokens held at once; a batch has as many rows as fit with the longest prompt and response.
 
     Returns:
         P lists of n texts.
@@ -59,7 +59,8 @@ def sample_responses(
     )
     ids = encode_prompts(tokenizer, prompts)
     rows = [i for i in range(len(prompts)) for _ in range(n)]
-    size = max(1, batch_tokens // max_new_tokens)
+    longest = max(map(len, ids), default=0) + max_new_tokens
+    size = max(1, batch_tokens // longest)
     texts: list[list[str]] = [[] for _ in prompts]
     with sampling_mode(model, seed):
         for first in range(0, len(rows), size):

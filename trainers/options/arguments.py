@@ -7,7 +7,10 @@ that matter at its size. The options of the methods come from their entries in `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Optional, get_type_hints
 
 from .methods import METHODS, method_options
@@ -89,7 +92,8 @@ class SharedArguments:
     )
     task_options: dict[str, Any] | str | None = _option(  # noqa: RUF009
         None,
-        "Of a generated task, as NAME=VALUE,NAME=VALUE or JSON: size, heldout_size, seed, and the task's own.",
+        "Of a generated task, as NAME=VALUE,NAME=VALUE or JSON: size, heldout_size, validation_size, seed, and the "
+        "task's own.",
         "data",
     )
     prompt_style: Literal["chat", "plain", "few_shot"] | None = _option(
@@ -116,6 +120,12 @@ class SharedArguments:
     lora_alpha: int | None = _option(None, "Scale of the adapters; default: twice --lora_r.", "data", _COUNT)
     lora_target_modules: str = _option(
         "all-linear", "Modules that get adapters, by name with commas between them, or `all-linear`.", "data"
+    )
+    share_prompts: bool = _option(
+        False,
+        "Run the beginning that several responses share through the model once, in generation, scoring and evaluation; "
+        "not together with activation checkpointing, nor with several processes.",
+        "data",
     )
     method: str = _option("simko", f"Training method: {', '.join(METHODS)}.", "method")
     dynamic_sampling_rounds: int | None = _option(
@@ -230,15 +240,17 @@ class OwnOption:
     method: str | None
 
 
-def own_options() -> dict[str, OwnOption]:
-    """Our options by name, in the order of the help."""
+@cache
+def own_options() -> Mapping[str, OwnOption]:
+    """Our options by name, in the order of the help; worked out once, since a study asks a thousand times."""
     types = get_type_hints(RunArguments)
     options = []
     for name, entry in RunArguments.__dataclass_fields__.items():
         about: Help = entry.metadata["help"]
         options.append(OwnOption(name, types[name], entry.default, str(about), about.group, about.limits, about.method))
     order = list(GROUPS)
-    return {option.name: option for option in sorted(options, key=lambda option: order.index(option.group))}
+    options.sort(key=lambda option: order.index(option.group))
+    return MappingProxyType({option.name: option for option in options})
 
 
 RECIPE_KEYS = (

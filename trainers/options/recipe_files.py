@@ -6,8 +6,11 @@ A recipe is a flat YAML file, a line `option: value` for each option of `simko-t
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -87,9 +90,10 @@ def tasks_with_recipes() -> list[str]:
     return sorted(path.name[:-5] for path in (files(__package__) / "recipes").iterdir() if path.name.endswith(".yaml"))
 
 
-def recipe(task: str) -> dict[str, Any]:
-    """The default options of a task; those of `reasoning_gym:TASK` are the family's."""
+@cache
+def recipe(task: str) -> Mapping[str, Any]:
+    """The default options of a task, read once; those of `reasoning_gym:TASK` are the family's."""
     text = (files(__package__) / "recipes" / f"{task.partition(':')[0]}.yaml").read_text(encoding="utf-8")
     content: dict[str, Any] = yaml.safe_load(text)
     assert all(key in content for key in RECIPE_KEYS)
-    return content
+    return MappingProxyType(content)

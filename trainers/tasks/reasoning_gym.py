@@ -1,10 +1,10 @@
 """Problems that the package reasoning-gym generates here from a seed: `reasoning_gym:letter_counting` and others.
 
-A response is right where the package's own scorer gives it 1.0; part credit is wrong. Training and held-out problems
-come from seeds a million apart: the package makes problem i of seed s from s + i, so seeds 0 and 1 share all but one of
-their problems. Problems of one text are taken once, and no training problem has the text of a held-out one.
+A response is right where the package's own scorer gives it 1.0; part credit is wrong. Training, held-out and validation
+problems come from seeds a million apart: the package makes problem i of seed s from s + i, so seeds 0 and 1 share all
+but one of their problems. Problems of one text are taken once, and no text is in two parts.
 
-`few_shot` prompts show three problems of the training seed, which are then in neither part; where answers take one
+`few_shot` prompts show three problems of the training seed, which are then in no part; where answers take one
 line, a new line ends the response. Other prompts ask for `<answer>…</answer>`, and nothing else in a response counts.
 
 Scorers that evaluate the response as Python code are refused (`EVALUATES`): a policy's text is never run.
@@ -30,7 +30,7 @@ from .task_options import read_options
 
 FAMILY = "reasoning_gym"
 SEEDS_APART = 1_000_000
-LARGEST_SEED = 2000
+LARGEST_SEED = 1400
 """Beyond it seeds would leave 32 bits, which some generators need."""
 SHOTS = 3
 EVALUATES = frozenset(
@@ -43,6 +43,7 @@ EVALUATES = frozenset(
 ONE_LINE_TOKENS = 64
 LONGEST_RESPONSE = 100_000
 """Characters; a longer response is judged by its end."""
+_PARTS = ("train", "heldout", "validation")
 _ATTEMPTS = 5
 """Problems generated at most for each one wanted, where many have the same text."""
 _INSTALL = "pip install 'simko[reasoning-gym]'"
@@ -63,11 +64,13 @@ class Settings:
     Attributes:
         size: training problems.
         heldout_size: held-out ones.
-        seed: of both parts.
+        validation_size: problems to choose settings by; 0: none.
+        seed: of every part.
     """
 
     size: int = 1000
     heldout_size: int = 100
+    validation_size: int = 0
     seed: int = 0
 
 
@@ -110,7 +113,7 @@ class ReasoningGymTask:
 
     Args:
         name: the task's name in the package.
-        options: `size`, `heldout_size`, `seed`, and what the task itself takes.
+        options: `size`, `heldout_size`, `validation_size`, `seed`, and what the task itself takes.
         tokenizer: with a chat template, prompts are chat messages.
         prompt_style: to have them otherwise.
 
@@ -120,7 +123,6 @@ class ReasoningGymTask:
     """
 
     enumerates_answers = False
-    validation = None
 
     def __init__(
         self,
@@ -135,7 +137,7 @@ class ReasoningGymTask:
         settings, parameters = _split_options(name, read_options(options))
         self._parts = {
             part: _generator(name, parameters, _seed_of(settings.seed, part), (size + SHOTS) * _ATTEMPTS)
-            for part, size in (("train", settings.size), ("heldout", settings.heldout_size))
+            for part, size in _sizes(settings).items()
         }
         train = _distinct(self._parts["train"])
         examples = [item for _, item in zip(range(SHOTS), train, strict=False)]
@@ -154,25 +156,29 @@ class ReasoningGymTask:
             max_completion_length=self.max_completion_length,
         )
         shown = {entry["question"] for _, entry in examples} if self.prompts.style == "few_shot" else set()
-        self.heldout: Any = self._dataset("heldout", settings.heldout_size, shown)
-        self.train: Any = self._dataset("train", settings.size, shown | set(self._questions))
+        self._taken = shown  # texts that no further part may have
+        self.heldout: Any = self._dataset("heldout", settings.heldout_size)
+        self.validation: Any = None
+        if settings.validation_size:
+            self.validation = self._dataset("validation", settings.validation_size)
+        self.train: Any = self._dataset("train", settings.size)
 
-    def _dataset(self, part: str, size: int, without: set[str]) -> Any:
+    def _dataset(self, part: str, size: int) -> Any:
         from datasets import Dataset
 
         chosen = []
         for index, entry in _distinct(self._parts[part]):
-            if entry["question"] not in without and entry["answer"] is not None:
+            if entry["question"] not in self._taken and entry["answer"] is not None:
                 chosen.append((index, entry))
             if len(chosen) == size:
                 break
         if len(chosen) < size:
-            option = "size" if part == "train" else "heldout_size"
+            option = "size" if part == "train" else f"{part}_size"
             raise TaskOptionRefused(
                 f"{self.name}: these --task_options give only {len(chosen)} of {size} {part} problems, each text once "
-                f"and none in both parts; ask for fewer ({option}=N) or a wider range"
+                f"and none in two parts; ask for fewer ({option}=N) or a wider range"
             )
-        self._questions = [entry["question"] for _, entry in chosen]
+        self._taken = self._taken | {entry["question"] for _, entry in chosen}
         prompt = [self.prompts.of([{"role": "user", "content": entry["question"]}]) for _, entry in chosen]
         return Dataset.from_dict(
             {
@@ -214,8 +220,12 @@ class ReasoningGymTask:
         """Nothing runs."""
 
 
+def _sizes(settings: Settings) -> dict[str, int]:
+    return {"train": settings.size, "heldout": settings.heldout_size, "validation": settings.validation_size}
+
+
 def _seed_of(seed: int, part: str) -> int:
-    return (2 * seed + (part == "heldout")) * SEEDS_APART
+    return (len(_PARTS) * seed + _PARTS.index(part)) * SEEDS_APART
 
 
 def _distinct(problems: Any) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -250,7 +260,12 @@ def _split_options(name: str, options: Mapping[str, Any]) -> tuple[Settings, dic
             near = nearest(option, ours | theirs)
             hint = f"did you mean {near}?" if near else f"there are {', '.join(sorted(ours | theirs))}"
             raise TaskOptionRefused(f"{FAMILY}:{name} has no task option {option}; {hint}")
-    limits = {"size": (1, SEEDS_APART // _ATTEMPTS - SHOTS), "heldout_size": (1, 10_000), "seed": (0, LARGEST_SEED)}
+    limits = {
+        "size": (1, SEEDS_APART // _ATTEMPTS - SHOTS),
+        "heldout_size": (1, 10_000),
+        "validation_size": (0, 10_000),
+        "seed": (0, LARGEST_SEED),
+    }
     for option, (least, most) in limits.items():
         value = options.get(option, least)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:

@@ -41,6 +41,16 @@ def test_parts_share_no_problem_and_no_example(counting: Any) -> None:
     )
 
 
+def test_validation_problems_are_a_third_part_and_leave_the_others_as_they_are(counting: Any) -> None:
+    assert counting.validation is None
+    task = task_for("reasoning_gym:letter_counting", options={**SMALL, "validation_size": 8}, prompt_style="few_shot")
+    parts = [questions(part["prompt"]) for part in (task.train, task.heldout, task.validation)]
+    assert [len(part) for part in parts] == [12, 6, 8] and len(set.union(*parts)) == 26
+    assert task.heldout["prompt"][:] == counting.heldout["prompt"][:]
+    answer = task.validation["answer"][0]
+    assert task.judge([json.loads(answer)["answer"], "no"], [answer] * 2) == ["right", "wrong"]
+
+
 def test_problems_are_the_same_every_time_and_others_with_another_seed(counting: Any) -> None:
     again = task_for("reasoning_gym:letter_counting", options=SMALL, prompt_style="few_shot")
     assert again.train["prompt"][:] == counting.train["prompt"][:]
@@ -92,7 +102,8 @@ def test_as_a_benchmark() -> None:
         ("gcd", "xyzzy=3", "there are heldout_size, "),
         ("gcd", "size=0", "size must be a whole number from 1"),
         ("gcd", "size=true", "size must be"),
-        ("gcd", "seed=2001", "seed must be a whole number from 0 to 2000"),
+        ("gcd", "seed=1401", "seed must be a whole number from 0 to 1400"),
+        ("gcd", "validation_size=-1", "validation_size must be a whole number from 0"),
         ("gcd", "min_numbers=0", "refuses the task options"),
         ("gcd", "size", "NAME=VALUE"),
         ("gcd", "{size: 1", "not valid JSON"),
