@@ -42,8 +42,10 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--output {options.output!r} is no file; give the path of the file to write")
 
     require("plotly", "streamlit", extra="dashboard")
-    from ..dashboard.report import run_report, study_report, to_html, write_images
+    from ..dashboard.report import diagnosis_report, run_report, study_report, to_html, write_images
     from ..dashboard.report.document import ReportFailed
+    from ..store.analysis.diagnosis import diagnosis_of
+    from ..store.analysis.diagnosis_folder import is_diagnosis
     from ..store.analysis.study_folder import is_study, open_study
 
     folder = find_run(options.folder, runs_of(options))
@@ -52,6 +54,8 @@ def run(options: argparse.Namespace) -> int:
         with open_study(folder) as study:
             report, result = study_report(study)
         _print_tables(result, everything=options.all)
+    elif is_diagnosis(folder):
+        report = diagnosis_report(diagnosis_of(folder))
     else:
         report = run_report(folder)
     output = Path(options.output or folder / "report.html")

@@ -56,6 +56,8 @@ COMMANDS = {
     "report": Command("report", "write a study or a run as one HTML file"),
     "study": Command("study", "run a study: methods x seeds x base policies"),
     "eval": Command("eval", "pass@k of checkpoints on benchmarks"),
+    "score": Command("score", "Λ(k), ranks and entropy of given responses under a checkpoint"),
+    "diagnose": Command("diagnose", "a tuned model against the one it started from"),
     "tasks": Command("tasks", "the tasks and benchmarks by name, and their problems as a model sees them"),
     "demo": Command("demo", "write runs to look at, without a model"),
     "compact": Command("maintenance", "merge the small files of a run", "compact"),

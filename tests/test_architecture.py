@@ -32,6 +32,7 @@ FOLDERS = {
     "trainers/models": {"trainers/tasks"},
     "trainers/tasks": set(),
     "trainers/evaluation": {"trainers/tasks", "trainers/models"},
+    "trainers/diagnosis": {"trainers/evaluation", "trainers/models", "trainers/tasks"},
     "trainers/options": {"trainers/engine", "trainers/objectives"},
     "trainers/engine": {"trainers/objectives", "trainers/tasks", "trainers/evaluation"},
     "trainers/verl": {"trainers/objectives", "trainers/options", "trainers/engine"},

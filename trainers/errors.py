@@ -71,3 +71,15 @@ class SamplerMismatch(SimkoError):
 
 class SaveFailed(SimkoError):
     """The model or a checkpoint cannot be written; training has ended."""
+
+
+class ResponsesUnusable(SimkoError):
+    """Responses to score are of another layout, empty, without verdicts that are known, or not to be found."""
+
+
+class ResponseTooLong(SimkoError):
+    """A prompt and its response have more tokens than the model takes."""
+
+
+class TokenizersDiffer(SimkoError):
+    """Two models have different vocabularies, so their probabilities of a token do not compare."""

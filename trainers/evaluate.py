@@ -77,8 +77,18 @@ def served_policy(model: str, address: str | None, where: Destination) -> Policy
     """
     if address is None:
         return _own(model, None, served_weights(model), where)
+    return single_policy(address, where)
+
+
+def single_policy(address: str, where: Destination) -> Policy:
+    """The one policy that an address means.
+
+    Raises:
+        ModelNotFound, ModelUnreadable: there is no such model, or it cannot be used.
+        UsageError: the address is a run, which has many.
+    """
     if _run_at(address, where.runs) is not None:
-        raise UsageError(f"{address} is a run; say which of its checkpoints the server serves: {address}/checkpoint-N")
+        raise UsageError(f"{address} is a run; say which of its checkpoints is meant: {address}/checkpoint-N")
     return _single(address, where)
 
 

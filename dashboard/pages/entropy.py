@@ -20,6 +20,7 @@ GROUP BY run, step ORDER BY run, step
 _HISTOGRAMS = """
 SELECT run, step, entropy_histogram AS histogram FROM rollups
 WHERE run IN (SELECT unnest($1)) AND complete AND ($2 = 'all' OR verdict = $2) AND step % $3 = 0
+      AND entropy_histogram IS NOT NULL
 ORDER BY run, step
 """
 

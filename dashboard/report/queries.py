@@ -34,7 +34,7 @@ GROUP BY ALL ORDER BY n.name, p.k, p.step
 """
 _HISTOGRAMS = """
 SELECT n.name AS run, r.step, r.entropy_histogram AS histogram FROM rollups r JOIN named n ON n.run = r.run
-WHERE r.complete AND r.step % {every} = 0
+WHERE r.complete AND r.step % {every} = 0 AND r.entropy_histogram IS NOT NULL
 """
 _PUSH = """
 SELECT n.name AS run, p.verdict, p.k, avg(p.push) AS push, avg(p.forking_push) AS forking_push

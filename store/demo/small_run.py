@@ -274,5 +274,5 @@ def _put_step(
     push = push_on_ranks(batch, k)
     if step % 2 == 0 and push is not None:  # scored again: a small step along the push, and what the other tokens did
         shift = 0.05 * push + rng.normal(0, 0.02, push.shape)
-        writer.put_shift(Shift(batch.verdict, mask, batch.forking, shift))
+        writer.put_shift(Shift(batch.verdict, mask, entropy > quantile[:, None], shift))
     writer.end_step(step)

@@ -74,7 +74,7 @@ class TokenBatch:
         token_id: (B, T) int, the sampled tokens.
         logprob: (B, T) log-probability of the sampled token.
         rank: (B, T) int, rank of the sampled token, from 1.
-        entropy: (B, T) exact entropy.
+        entropy: (B, T) exact entropy; None where whole distributions were not seen (`collision`, `forking` as well).
         collision: (B, T) Σ_v p_v².
         forking: (B, T) bool.
         top_logprob: (B, T, K) log-probability of rank 1..K.
@@ -92,9 +92,9 @@ class TokenBatch:
     token_id: Array
     logprob: Array
     rank: Array
-    entropy: Array
-    collision: Array
-    forking: Array
+    entropy: Array | None
+    collision: Array | None
+    forking: Array | None
     top_logprob: Array
     top_id: Array
     credit: Credit | None = None

@@ -133,10 +133,9 @@ def token_table(batch: TokenBatch, *, k: int, attempt: int, worker: int, rows: L
         "token_id": batch.token_id[mask],
         "logprob": batch.logprob[mask],
         "rank": batch.rank[mask],
-        "entropy": batch.entropy[mask],
-        "collision": batch.collision[mask],
-        "forking": batch.forking[mask],
     }
+    whole = {"entropy": batch.entropy, "collision": batch.collision, "forking": batch.forking}
+    columns |= {name: values[mask] for name, values in whole.items() if values is not None}
     if (credit := batch.credit) is not None:
         columns |= {"ratio": credit.ratio[mask], "weight": credit.weight[mask], "smoothing": credit.smoothing[mask]}
         if credit.entropy_weight is not None and credit.collision_logprob is not None:

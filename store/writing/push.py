@@ -21,7 +21,7 @@ def push_on_ranks(batch: TokenBatch, k: int) -> Array | None:
     NaN where the target reaches beyond the ranks the batch holds.
     """
     credit = batch.credit
-    if credit is None:
+    if credit is None or batch.collision is None or batch.entropy is None:
         return None
     logp = batch.top_logprob.astype(np.float64)
     p = np.exp(logp)

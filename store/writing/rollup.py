@@ -1,7 +1,8 @@
 """Exact sums over every scored token of a step, by verdict: what live pages read instead of the token rows.
 
 Sums are float64 over float32 statistics. A token one of whose statistics is NaN or infinite is counted in `n_nonfinite`
-and left out of every sum; a response keeps the mean over its other tokens.
+and left out of every sum; a response keeps the mean over its other tokens. Where whole distributions were not seen,
+what needs them (entropy, collision probability, forking tokens) is NULL.
 """
 
 from __future__ import annotations
@@ -25,26 +26,31 @@ class Rollup:
     def add(self, batch: TokenBatch) -> None:
         """Count a scored micro-batch of shape (B, T, K)."""
         top = batch.top_logprob[..., : self._k].astype(np.float64)
-        logprob, entropy = batch.logprob.astype(np.float64), batch.entropy.astype(np.float64)
-        collision = batch.collision.astype(np.float64)
-        finite = np.isfinite(logprob) & np.isfinite(entropy) & np.isfinite(collision) & np.isfinite(top).all(-1)
+        logprob = batch.logprob.astype(np.float64)
+        seen = [values.astype(np.float64) for values in (batch.entropy, batch.collision) if values is not None]
+        finite = np.isfinite(logprob) & np.isfinite(top).all(-1)
+        for values in seen:
+            finite &= np.isfinite(values)
         counted = batch.mask & finite
         push = push_on_ranks(batch, self._k)
         for code in np.unique(batch.verdict):
             rows = batch.verdict == code
             mask = counted[rows]
+            ranked = np.where(mask[..., None], top[rows], 0.0)
             self._add(
                 int(code),
                 mask,
                 batch.mask[rows] & ~finite[rows],
-                batch.forking[rows] & mask,
                 batch.rank[rows] == 1,
                 np.where(mask, logprob[rows], 0.0),
-                np.where(mask, entropy[rows], 0.0),
-                np.where(mask, collision[rows], 0.0),
-                np.where(mask[..., None], top[rows], 0.0),
+                ranked,
             )
-            forked = (batch.forking[rows] & mask)[..., None]
+            if batch.forking is None:
+                continue
+            forking = batch.forking[rows] & mask
+            entropy, collision = (np.where(mask, values[rows], 0.0) for values in seen)
+            self._add_whole(int(code), mask, forking, entropy, collision, ranked)
+            forked = forking[..., None]
             self._add_ranked(int(code), "push", None if push is None else push[rows], mask[..., None], forked)
 
     def add_shift(self, shift: Shift) -> None:
@@ -64,40 +70,37 @@ class Rollup:
         terms = {key: np.where(where, values, 0.0).sum((0, 1), np.float64) for key, where in sums.items()}
         self._into(self._sums.setdefault(code, {}), **terms)
 
-    def _add(
-        self,
-        code: int,
-        mask: Array,
-        nonfinite: Array,
-        forking: Array,
-        first: Array,
-        logprob: Array,
-        entropy: Array,
-        collision: Array,
-        top: Array,
-    ) -> None:
-        length = mask.sum(1)
-        mean = np.divide(1.0, length, out=np.zeros(len(length)), where=length > 0)
+    def _add(self, code: int, mask: Array, nonfinite: Array, first: Array, logprob: Array, top: Array) -> None:
+        """Add what the scored tokens and their candidates tell."""
+        mean, batch_has = _mean_weights(mask)
+        probability = np.where(mask[..., None], np.exp(top), 0.0)
+        self._into(
+            self._sums.setdefault(code, {}),
+            n_responses=int(batch_has.sum()),
+            n_tokens=int(mask.sum()),
+            n_rank_1=int((first & mask).sum()),
+            n_nonfinite=int(nonfinite.sum()),
+            sum_logprob=logprob.sum(),
+            response_sum_logprob=(logprob.sum(1) * mean)[batch_has].sum(),
+            sum_logp=top.sum((0, 1)),
+            sum_p=probability.sum((0, 1)),
+            response_sum_logp=(top.sum(1) * mean[:, None]).sum(0),
+        )
+
+    def _add_whole(self, code: int, mask: Array, forking: Array, entropy: Array, collision: Array, top: Array) -> None:
+        """Add what takes the whole distributions."""
+        mean, batch_has = _mean_weights(mask)
         bins = np.clip(entropy[mask] / ENTROPY_BIN_WIDTH, 0, ENTROPY_BINS - 1).astype(np.int64)
         probability = np.where(mask[..., None], np.exp(top), 0.0)
         forked = forking[..., None]
         self._into(
             self._sums.setdefault(code, {}),
-            n_responses=int((batch_has := length > 0).sum()),
-            n_tokens=int(mask.sum()),
             n_forking=int(forking.sum()),
-            n_rank_1=int((first & mask).sum()),
-            n_nonfinite=int(nonfinite.sum()),
-            sum_logprob=logprob.sum(),
             sum_entropy=entropy.sum(),
             sum_collision=collision.sum(),
-            response_sum_logprob=(logprob.sum(1) * mean)[batch_has].sum(),
             response_sum_entropy=(entropy.sum(1) * mean)[batch_has].sum(),
-            sum_logp=top.sum((0, 1)),
-            sum_p=probability.sum((0, 1)),
             forking_sum_logp=(top * forked).sum((0, 1)),
             forking_sum_p=(probability * forked).sum((0, 1)),
-            response_sum_logp=(top.sum(1) * mean[:, None]).sum(0),
             entropy_histogram=np.bincount(bins, minlength=ENTROPY_BINS),
         )
 
@@ -113,8 +116,9 @@ class Rollup:
         """
         if not self._sums:
             none = np.zeros((0, 0))
-            no = none.astype(bool)
-            self._add(VERDICTS.index("unjudged"), no, no, no, no, none, none, none, np.zeros((0, 0, self._k)))
+            no, code, top = none.astype(bool), VERDICTS.index("unjudged"), np.zeros((0, 0, self._k))
+            self._add(code, no, no, no, none, top)
+            self._add_whole(code, no, no, none, none, top)
         rows = []
         for code, sums in sorted(self._sums.items()):
             row: dict[str, Any] = {"step": step, "verdict": VERDICTS[code]}
@@ -127,3 +131,10 @@ class Rollup:
                     row[name] = value
             rows.append(row)
         return rows
+
+
+def _mean_weights(mask: Array) -> tuple[Array, Array]:
+    """One over the length of each response (0 where it has no token), and which have one."""
+    length = mask.sum(1)
+    mean: Array = np.divide(1.0, length, out=np.zeros(len(length)), where=length > 0)
+    return mean, length > 0

@@ -171,6 +171,36 @@ class ServerEngine:
             result += drawn[: job.count - len(result)]
         return result
 
+    def ask(self, bodies: Sequence[dict[str, Any]], *, purpose: str) -> list[dict[str, Any]]:
+        """The answers to requests of the caller's own, some at a time, tried again as draws are.
+
+        Args:
+            bodies: of `POST /completions`.
+            purpose: what they ask for, for the message.
+
+        Raises:
+            ServerUnusable: the server refuses one, or goes on failing.
+        """
+
+        async def answers() -> list[dict[str, Any]]:
+            gate = asyncio.Semaphore(self._service.concurrency)
+
+            async def answer(body: dict[str, Any]) -> dict[str, Any]:
+                async with gate:
+                    return await self._answer(body)
+
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(answer(body)) for body in bodies]
+            except ExceptionGroup as errors:
+                raise errors.exceptions[0] from None
+            return [task.result() for task in tasks]
+
+        try:
+            return self._runner.run(answers())
+        except _Refused as refused:
+            raise ServerUnusable(f"the server refuses to give {purpose}: {refused}") from None
+
     async def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         """The answer to a request, tried again where that may help.
 

@@ -1,0 +1,1 @@
+"""Scoring responses that are there already: how probable, and how concentrated, a checkpoint finds them."""
