@@ -1,20 +1,29 @@
 # make demo   install, train GRPO and SimKO side by side, and say what became of pass@k
 # make test   install and run every check
 # make stress run every test with all its cases, the slow ones too
+# make test-verl  install verl beside it and run what of its plugin runs without a GPU
 # make bench  measure heads, steps, writing and reading against named baselines (half an hour)
 
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test stress lint types bench
+.PHONY: demo test test-verl stress lint types fast bench
 demo: .venv/installed
 	$(BIN)/simko study side-by-side
 
-# The browser comes last and alone: beside busy neighbours a page fades while it waits for its refresh.
-test: lint types
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not browser'
+# mypy, which keeps one core busy, works beside the tests, which sometimes wait. The browser comes last and alone: beside
+# busy neighbours a page fades while it waits for its refresh.
+test: lint
+	$(MAKE) --no-print-directory -j2 types fast
 	$(BIN)/python -m pytest -m browser
+
+fast: .venv/installed-dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not browser'
+
+# An environment of its own: verl and `simko[train]` need different versions of transformers.
+test-verl: .venv-verl/installed
+	.venv-verl/bin/python -m pytest tests/verl tests/trainers/verl tests/probes/test_statistics_log.py
 
 stress: .venv/installed-dev
 	SIMKO_THOROUGH=1 $(BIN)/python -m pytest -m 'slow or not slow' -n 2 --dist worksteal
@@ -32,6 +41,12 @@ bench: .venv/installed-dev
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "simko needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
+
+.venv-verl/installed: pyproject.toml constraints-verl.txt
+	$(PYTHON) -m venv .venv-verl
+	.venv-verl/bin/pip install --quiet --constraint constraints-verl.txt torch==2.13.0 --editable '.[verl]' pytest hypothesis \
+	  fastapi uvicorn  # verl's worker imports both and declares neither
+	@touch $@
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all]'

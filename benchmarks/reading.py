@@ -1,11 +1,12 @@
-"""What reading a long run costs: Λ(1..5) from every token row, a live page's refresh, the first opening.
+"""What reading a long run costs: Λ(1..5) from every token row, a live page's refresh, the first opening; and many runs.
 
-    python benchmarks/reading.py [--tokens 50M] [--runs FOLDER] [--rounds 5]
+    python benchmarks/reading.py [--tokens 50M] [--runs FOLDER] [--rounds 5] [--many 1000]
 
 The run is that of `simko demo --tokens` (made in a temporary folder, 32 bytes per row, unless FOLDER has it already). A
 scan is the SQL anyone would write on the view `tokens`; its rivals read the same files. A refresh takes in one new step
 that a writer has just logged, and asks for Λ(1..5) of every step as the dashboard does. The first opening is a process
-of its own: imports, catalog or mirror, first answer, and the most memory it held.
+of its own: imports, catalog or mirror, first answer, and the most memory it held. Many short runs (`simko demo` writes
+such) are listed by `simko ls`, and by the same query over the catalog that any other question is asked of.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from rich.console import Console
 from simko.cli.demo import _count
 from simko.dashboard.mirror import Mirror
 from simko.store.demo.large_run import large_run_steps, write_large_run
+from simko.store.demo.small_run import write_demonstration_run
 
 RANKS = [f"logp_{k}" for k in range(1, 6)]
 MEANS = ", ".join(f"avg({name}) AS {name}" for name in RANKS)
@@ -79,7 +81,7 @@ def refreshes(folder: Path, steps: int) -> list[float]:
     mirror.refresh()
     live = large_run_steps(folder, name="live", tokens=steps * 2000, steps=steps, flush_seconds=0.0)
     for number, _ in enumerate(live):
-        time.sleep(0.2)  # for the recorder's thread to be done with the step
+        time.sleep(1.0)  # for the recorder's thread to be done with the step: its time would count
         began = time.process_time()
         mirror.refresh()
         with mirror.snapshot() as connection:
@@ -103,7 +105,54 @@ def first_answers(folder: Path, rounds: int) -> list[list[str]]:
     return rows
 
 
-def report(pages: Pages, rounds: int, tokens: int, runs: Path | None) -> None:
+_LISTED = """
+import json, sys, time
+began = time.perf_counter()
+if sys.argv[1] == "ls":
+    from simko.store.reading.held_tables import overview
+    catalog, rows = overview(sys.argv[2])
+else:
+    from simko.store import Catalog
+    from simko.store.reading.named_queries import named_query
+    rows = Catalog(sys.argv[2]).connection.execute(named_query("overview").sql).fetchall()
+took = time.perf_counter() - began
+status = open("/proc/self/status").read()
+print(json.dumps([took, time.process_time(), int(status.split("VmHWM:")[1].split()[0]) / 1024, len(rows)]))
+"""
+
+
+def many_runs(folder: Path, runs: int, rounds: int) -> list[list[str]]:
+    """Rows of a table: reader, wall seconds, CPU seconds, × the first reader's, most memory."""
+    for number in range(runs):
+        if not (folder / f"run-{number:04d}").exists():
+            method = ("grpo", "simko")[number % 2]
+            write_demonstration_run(
+                folder, name=f"run-{number:04d}", method=method, steps=8, responses=16, evaluate_every=8, seed=number
+            )
+    readers = {"ls": "`simko ls`", "catalog": "the query `overview` over the catalog"}
+    results: dict[str, list[list[float]]] = {reader: [] for reader in readers}
+    for _ in range(rounds):
+        for reader, result in results.items():
+            done = subprocess.run(
+                [sys.executable, "-c", _LISTED, reader, str(folder)], stdout=subprocess.PIPE, text=True, check=True
+            )
+            result.append(json.loads(done.stdout))
+            if result[-1][3] != runs:
+                raise SystemExit(f"{reader} lists {result[-1][3]} of {runs} runs")
+    first = [each[1] for each in results["ls"]]
+    return [
+        [
+            name,
+            f"{sorted(each[0] for each in results[reader])[rounds // 2]:.2f} s",
+            f"{sorted(each[1] for each in results[reader])[rounds // 2]:.2f} s",
+            ratio([each[1] for each in results[reader]], first),
+            f"{max(each[2] for each in results[reader]):.0f} MB",
+        ]
+        for reader, name in readers.items()
+    ]
+
+
+def report(pages: Pages, rounds: int, tokens: int, runs: Path | None, many: int = 1000) -> None:
     with tempfile.TemporaryDirectory() if runs is None else nullcontext(str(runs)) as where:
         folder = Path(where)
         if not (folder / "demo").exists():
@@ -120,6 +169,10 @@ def report(pages: Pages, rounds: int, tokens: int, runs: Path | None) -> None:
         pages.table("A live page's refresh beside that run", ["", "CPU time", "times cheaper than the scan"], [row])
         rows = first_answers(folder, 3)
         pages.table("First answer of a new process", ["", "wall time, imports included", "most memory"], rows)
+        Console().print(f"writing {many:,} short runs …")
+        rows = many_runs(folder / "many", many, 3)
+        headings = ["", "wall time, imports included", "CPU time", "× the CPU time of `simko ls`", "most memory"]
+        pages.table(f"A list of {many:,} runs", headings, rows)
 
 
 def main() -> None:
@@ -127,8 +180,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=_count, default=50_000_000)
     parser.add_argument("--runs", type=Path, help="a folder that has the run `demo`, or where to make it")
+    parser.add_argument("--many", type=_count, default=1000, help="how many short runs are listed")
     options = parser.parse_args()
-    report(Pages(), options.rounds, options.tokens, options.runs)
+    report(Pages(), options.rounds, options.tokens, options.runs, options.many)
 
 
 if __name__ == "__main__":

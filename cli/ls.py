@@ -16,9 +16,6 @@ from .terminal.parser import Parser
 from .terminal.run_addresses import add_runs_option, find_run, runs_of
 
 _SAME_EVERYWHERE = ("task", "model", "method")
-_VIEWS = ("responses", "rollups", "steps", "evals", "lambda_k", "pass_at_k", "runs", "costs", "run_costs")
-"""What the overview rests on."""
-_IN_MEMORY = ("rollups", "evals", "costs", "responses")
 
 
 def parser() -> Parser:
@@ -53,34 +50,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _overview(folders: Sequence[Any]) -> list[dict[str, Any]]:
     """The rows of the query `overview`; what cannot be read is named on stderr."""
-    import duckdb
-
-    from ..store.reading.catalog import Catalog
-    from ..store.reading.named_queries import named_query
+    from ..store.reading.held_tables import overview
     from .terminal.opened_runs import tell_problems
 
-    catalog = Catalog(folders, _VIEWS)
-    try:
-        _hold(catalog.connection)
-    except duckdb.Error:
-        catalog.leave_out_damaged_sums()
+    catalog, rows = overview(folders)
     tell_problems(catalog)
-    result = catalog.connection.execute(named_query("overview").sql)
-    names = [column[0] for column in result.description]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-
-def _hold(connection: Any) -> None:
-    """Read the small tables once: several views ask for them, and each would open every file again.
-
-    Raises:
-        duckdb.Error: a file cannot be read; nothing has changed.
-    """
-    for table in _IN_MEMORY:
-        texts = "REPLACE (NULL::VARCHAR AS prompt, NULL::VARCHAR AS completion)" if table == "responses" else ""
-        connection.execute(f"CREATE TABLE held_{table} AS SELECT * {texts} FROM all_{table}")
-    for table in _IN_MEMORY:
-        connection.execute(f"CREATE OR REPLACE VIEW all_{table} AS FROM held_{table}")
+    return rows
 
 
 def _print(rows: Sequence[Mapping[str, Any]], names: Sequence[str], *, everything: bool) -> None:

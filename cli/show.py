@@ -39,8 +39,10 @@ def run(options: argparse.Namespace) -> int:
     catalog, run = opened_run(find_run(options.run, runs_of(options)))
     stands = catalog.connection.execute("SELECT status, last_seen, dropped, last_step FROM runs").fetchone()
     *status, step = stands or ("empty", None, 0, None)
-    print(f"{printable(run.name)}: {in_words(*status)}, {'no' if step is None else step} steps")
-    facts = {name: run.info.get(name) for name in ("method", "model", "task", "dataset", "created")}
+    beside = bool(run.manifest.evaluations and not run.manifest.attempts)  # a run of its own, which trains nothing
+    steps = "" if beside else f", {'no' if step is None else step} steps"
+    print(f"{printable(run.name)}: {in_words(*status)}{steps}")
+    facts = {name: run.info.get(name) for name in ("kind", "method", "model", "task", "dataset", "created")}
     facts |= _mapping(run.info, "hyperparameters")
     facts |= {f"probe: {name}": value for name, value in _mapping(run.info, "probe").items()}
     width = max(len(name) for name in facts)
@@ -48,14 +50,20 @@ def run(options: argparse.Namespace) -> int:
         if value is not None:
             print(f"  {printable(name):<{width}}  {printable(str(value))}")
     print()
-    _attempts(run).print(everything=options.all)
+    if not beside:
+        _attempts(run).print(everything=options.all)
     for step, change in catalog.connection.execute("SELECT step, change FROM breaks ORDER BY step").fetchall():
         print(f"from step {step + 1} on figures mean something else: {printable(change)}")
-    print()
-    window = rollout_steps(catalog.connection)
-    figures = start_and_end(catalog.connection, window)
-    summary_table(figures).print(everything=options.all)
-    print(legend(figures, window))
+    if not beside:
+        print()
+        window = rollout_steps(catalog.connection)
+        figures = start_and_end(catalog.connection, window)
+        summary_table(figures).print(everything=options.all)
+        print(legend(figures, window))
+    if run.manifest.evaluations:
+        from .terminal.evaluation_table import print_evaluations_of
+
+        print_evaluations_of(catalog.connection, everything=options.all)
     for line in filter(None, (cost_line(catalog.connection), *incomplete_steps(catalog.connection))):
         print(printable(line))
     return 0

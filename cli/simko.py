@@ -55,6 +55,7 @@ COMMANDS = {
     "dashboard": Command("dashboard", "look at runs in the browser, also while they train"),
     "report": Command("report", "write a study or a run as one HTML file"),
     "study": Command("study", "run a study: methods x seeds x base policies"),
+    "eval": Command("eval", "pass@k of checkpoints on benchmarks"),
     "tasks": Command("tasks", "the tasks and benchmarks by name, and their problems as a model sees them"),
     "demo": Command("demo", "write runs to look at, without a model"),
     "compact": Command("maintenance", "merge the small files of a run", "compact"),

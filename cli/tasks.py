@@ -110,7 +110,7 @@ def _show(task: Any, count: int, tokenizer: Any, dataset: str | None) -> None:
     from ..trainers.tasks.catalogue import CATALOGUE
     from .terminal.output import printable
 
-    settings = task.settings or CATALOGUE.get(task.name)
+    settings = task.settings or CATALOGUE[task.name]
     parts = {"to train on": task.train, "to evaluate on": task.heldout}
     print(printable(f"{task.name}: {settings.doc}"))
     facts = {

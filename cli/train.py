@@ -2,6 +2,7 @@
 
     simko-train --probe                                   the built-in task, minutes on a laptop
     simko-train --config recipe.yaml --max_steps 100      a flat YAML recipe, overridden by flags
+    simko-train --config qwen2.5-math-7b --plan           what a shipped recipe would do; starts nothing
     simko-train --resume runs/my-run                      continue from the latest checkpoint
     simko-train --resume runs/my-run/checkpoint-80        go back to that step and on from there
 
@@ -16,7 +17,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from ..store.extras import require
-from .terminal.output import INTERRUPTED, guarded
+from .terminal.output import INTERRUPTED, USER_ERROR, guarded
 
 if TYPE_CHECKING:
     from ..trainers.options.layers import Layers
@@ -60,6 +61,8 @@ def _run(arguments: list[str]) -> int:
     from ..trainers.options.layers import read_layers
 
     asked = read_layers(arguments)
+    if asked.plans:
+        return _plan(asked)
     if _speaks():
         if not asked.resumes:
             check_free(asked.run_dir)
@@ -89,6 +92,22 @@ def _announce(asked: Layers) -> None:
     for note in asked.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"loading torch and TRL: task {asked.task}, method {asked.method}, run folder {asked.run_dir}", flush=True)
+
+
+def _plan(asked: Layers) -> int:
+    """Say what the run would do; exit code 2 where a check failed."""
+    from ..trainers.options.parsing import build
+    from ..trainers.planning.plan import plan
+    from .terminal.plan_text import plan_text
+
+    for note in asked.notes:
+        print(f"note: {note}", file=sys.stderr)
+    run, config = build(asked)
+    made = plan(run, config, asked.missing)
+    print(plan_text(made))
+    if made.failed:
+        print(f"simko-train: {len(made.failed)} checks failed; nothing was started", file=sys.stderr)
+    return USER_ERROR if made.failed else 0
 
 
 def _report(training: Training) -> int:

@@ -5,8 +5,9 @@
         con.execute("SELECT step, k, lambda_k FROM lambda_k").df()
 
 Small files are what costs, not their size, so `all_rollups`, `all_responses` and `all_evals` are plain tables here, and
-the store's views sit on them unchanged. What is large stays on disk: token rows (`response_tokens` reads those of one
-response) and the texts of responses (NULL in `all_responses`; `step_responses` reads those of one step).
+the store's views sit on them unchanged. The sums that Λ(k) is made of are a table, too, which grows with each step
+(`live_tables/lambda_sums`). What is large stays on disk: token rows (`response_tokens` reads those of one response) and
+the texts of responses (NULL in `all_responses`; `step_responses` reads those of one step).
 
 Invariants: a refresh is one transaction; a part is read again only when its run was replaced; nothing raises on the
 content of a run, it becomes a line of `problems`.
@@ -24,21 +25,21 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..store.errors import RunNotFound
 from ..store.layout.manifest import Manifest, ManifestReader
 from ..store.layout.manifest_file import Part
 from ..store.layout.schema import TABLES, TableName, arrow_schema
-from ..store.reading.loaded_runs import TEXTS, Run, largest_k, load_runs, small_tables
+from ..store.reading.loaded_runs import SMALL, TEXTS, Run, largest_k, load_runs, small_rows
 from ..store.reading.views import define_views, empty_relation, select_parts
+from .live_tables.lambda_sums import LambdaSums
+from .live_tables.parts import LEFT_ON_DISK, Key, key_of, read_part
+
+__all__ = ["LEFT_ON_DISK", "Mirror"]
 
 INGESTED: tuple[TableName, ...] = ("responses", "rollups", "evals", "costs")
-LEFT_ON_DISK = ("prompt", "completion")
-"""Columns that are NULL in the mirror's tables."""
 _SLICE = 100_000
 """Rows of one INSERT: DuckDB 2.0 loses those of a larger one into a table made in the same transaction."""
-_Key = tuple[str, int, int]
 
 
 class Mirror:
@@ -56,13 +57,15 @@ class Mirror:
         self.problems: list[str] = []
         self.version = 0
         self._lock = threading.Lock()
-        self._con = duckdb.connect(":memory:", config={"threads": 2})
+        # A second thread costs more than it gives: nearly everything asked here is a few thousand rows.
+        self._con = duckdb.connect(":memory:", config={"threads": 1})
+        self._lambda_sums = LambdaSums(self._con, self._insert)
         self.runs: list[Run] = []
         self._readers: dict[Path, ManifestReader] = {}
-        self._keys: dict[str, tuple[Manifest, dict[_Key, Part]]] = {}
-        self._small: dict[str, pa.Table] = {}
-        self._ingested: dict[str, set[_Key]] = {}
-        self._unreadable: dict[_Key, str] = {}
+        self._keys: dict[str, tuple[Manifest, dict[Key, Part]]] = {}
+        self._small: dict[str, list[dict[str, Any]]] = {}
+        self._ingested: dict[str, set[Key]] = {}
+        self._unreadable: dict[Key, str] = {}
         self._with_texts: set[str] = set()
         self._state: object = None
         self._order: dict[str, int] = {}
@@ -95,70 +98,77 @@ class Mirror:
                 self._order.setdefault(run.name, len(self._order))
             self._refreshed = time.monotonic()
 
-    def _keys_of(self, run: Run) -> dict[_Key, Part]:
+    def _keys_of(self, run: Run) -> dict[Key, Part]:
         """The parts a run has for us; worked out anew when its manifest is another one."""
         manifest, keys = self._keys.get(run.name, (None, {}))
         if manifest is not run.manifest:
-            keys = {_key(part): part for part in run.manifest.parts if part.table in INGESTED}
+            keys = {key_of(part): part for part in run.manifest.parts if part.table in INGESTED}
             self._keys[run.name] = run.manifest, keys
         return keys
 
-    def _take_in(self, runs: Sequence[Run], keys: dict[str, dict[_Key, Part]]) -> bool:
+    def _take_in(self, runs: Sequence[Run], keys: dict[str, dict[Key, Part]]) -> bool:
         changed = False
         if (k := largest_k(runs)) > self._k:
             self._start_over(k)
             changed = True
         for name, seen in list(self._ingested.items()):
-            if name not in keys or not seen <= set(keys[name]):  # deleted, or deleted and written anew
+            if name not in keys or not seen <= keys[name].keys():  # deleted, or deleted and written anew
                 for table in (f"all_{table}" for table in INGESTED):
                     self._con.execute(f"DELETE FROM {table} WHERE run = ?", [name])
                 del self._ingested[name]
+                self._lambda_sums.forget(name)
                 changed = True
-        for name, table in small_tables(runs).items():
-            if table != self._small.get(name):
+        for name, rows in small_rows(runs).items():
+            if rows != self._small.get(name):
                 self._con.execute(f"DELETE FROM {name}")
-                self._insert(name, table)
-                self._small[name] = table
+                self._insert(name, pa.Table.from_pylist(rows, schema=SMALL[name]))
+                self._small[name] = rows
+        rollups: dict[str, pa.Table] = {}
         for run in runs:
             seen = self._ingested.setdefault(run.name, set())
-            new = {key: part for key, part in keys[run.name].items() if key not in seen and key not in self._unreadable}
-            for table_name in INGESTED:
-                self._ingest(run, table_name, [(key, part) for key, part in new.items() if part.table == table_name])
+            fresh = keys[run.name].keys() - seen - self._unreadable.keys()
+            new = {key: part for key, part in keys[run.name].items() if key in fresh} if fresh else {}
+            for table_name in INGESTED if new else ():
+                parts = [(key, part) for key, part in new.items() if part.table == table_name]
+                rows = self._ingest(run, table_name, parts)
+                if rows and table_name == "rollups":
+                    rollups[run.name] = pa.concat_tables(rows, promote_options="default")
             seen |= {key for key in new if key not in self._unreadable}
             changed |= bool(new)
             self._ingest_texts(run)
+        self._lambda_sums.update(runs, rollups)
         return changed
 
-    def _ingest(self, run: Run, table: TableName, parts: list[tuple[_Key, Part]]) -> None:
+    def _ingest(self, run: Run, table: TableName, parts: list[tuple[Key, Part]]) -> list[pa.Table]:
+        """Append the rows of some parts to a table; returns them."""
         if not parts:
-            return
+            return []
         try:
             # Read and cast before the INSERT: a statement that fails would abort the whole refresh.
             rows = pa.concat_tables(
-                [_read_part(part.path, arrow_schema(table, self._k)) for _, part in parts], promote_options="default"
+                [read_part(part.path, arrow_schema(table, self._k)) for _, part in parts], promote_options="default"
             )
             rows = rows.add_column(0, "run", pa.repeat(run.name, rows.num_rows))
         except (OSError, pa.ArrowException) as error:
             if len(parts) > 1:
-                for single in parts:
-                    self._ingest(run, table, [single])
-            else:
-                key, part = parts[0]
-                reason = str(error).splitlines()[0]
-                self._unreadable[key] = f"{part.path}: cannot be read ({reason}); its {part.rows} rows are left out"
-            return
+                return [rows for single in parts for rows in self._ingest(run, table, [single])]
+            key, part = parts[0]
+            reason = str(error).splitlines()[0]
+            self._unreadable[key] = f"{part.path}: cannot be read ({reason}); its {part.rows} rows are left out"
+            return []
         self._insert(f"all_{table} BY NAME", rows)
+        return [rows]
 
-    def _insert(self, into: str, rows: Any) -> None:
+    def _insert(self, into: str, rows: pa.Table) -> None:
         for start in range(0, rows.num_rows, _SLICE):
-            self._con.register("arrow_table", rows.slice(start, _SLICE))
+            # DuckDB finds the variable by its name: to register a view would cost as much as the INSERT.
+            arrow_table = rows.slice(start, _SLICE)  # noqa: F841
             self._con.execute(f"INSERT INTO {into} SELECT * FROM arrow_table")
-            self._con.unregister("arrow_table")
 
     def _ingest_texts(self, run: Run) -> None:
         if run.texts and run.vocabulary and run.texts not in self._with_texts:
             try:
-                rows = _read_part(run.vocabulary, pa.schema([field for field in TEXTS if field.name != "vocabulary"]))
+                rows = read_part(run.vocabulary, pa.schema([field for field in TEXTS if field.name != "vocabulary"]))
             except (OSError, pa.ArrowException):
                 return
             self._insert("texts", rows.add_column(0, "vocabulary", pa.repeat(run.texts, rows.num_rows)))
@@ -173,12 +183,12 @@ class Mirror:
         self._small.clear()
         for table in TABLES:
             self._con.execute(f"CREATE OR REPLACE TABLE all_{table} AS {empty_relation(table, k)}")
-        for name, arrow in small_tables([]).items():
-            self._con.register("arrow_table", arrow)
+        for name, schema in SMALL.items():
+            arrow_table = schema.empty_table()  # noqa: F841
             self._con.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM arrow_table")
-            self._con.unregister("arrow_table")
         self._con.execute("CREATE OR REPLACE TABLE texts (vocabulary VARCHAR, token_id INTEGER, text VARCHAR)")
         define_views(self._con, k)
+        self._lambda_sums.start_over(k)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -276,23 +286,3 @@ class Mirror:
         ]
         empty = empty_relation(table, self._k)
         return f"{empty} UNION ALL BY NAME {select_parts(table, run, parts)}" if parts else empty
-
-
-def _read_part(path: Path, schema: pa.Schema) -> pa.Table:
-    """The columns of `schema` that a Parquet file has, in its types, but those left on disk.
-
-    Raises:
-        OSError, pa.ArrowException: it cannot be read.
-    """
-    with pq.ParquetFile(path) as file:
-        there = set(file.schema_arrow.names).difference(LEFT_ON_DISK)
-        fields = [field for field in schema if field.name in there]
-        return file.read([field.name for field in fields], use_threads=False).cast(pa.schema(fields))
-
-
-def _key(part: Part) -> _Key:
-    """What tells a file from another under the same path."""
-    try:
-        return (str(part.path), part.bytes, part.path.stat().st_mtime_ns)
-    except OSError:
-        return (str(part.path), part.bytes, 0)

@@ -21,6 +21,7 @@ from .probe import NullProbe, Probe
 from .recording.scope import LogitGradient, Scope
 from .statistics.ranked_statistics import ranked_statistics
 from .statistics.token_stats import RowStats, TokenStats
+from .statistics_log import StatisticsLog
 
 if TYPE_CHECKING:
     from .head.output import RankedOutput
@@ -35,6 +36,7 @@ __all__ = [
     "RankedOutput",
     "RowStats",
     "Scope",
+    "StatisticsLog",
     "TokenStats",
     "TooManyCandidates",
     "add_ranked_head",

@@ -22,6 +22,10 @@ class MeaningChanged(SimkoError):
     """The run would go on with figures that mean something else."""
 
 
+class EvaluationChanged(SimkoError):
+    """An evaluation would go on with other problems, settings or another engine than it was begun with."""
+
+
 class RunNameInvalid(SimkoError):
     """Invalid run name: it would not be the name of one folder."""
 

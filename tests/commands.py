@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import forked
 
 SHORT = ["--max_steps", "8", "--pass_at_k_steps", "4", "--save_steps", "4", "--per_device_train_batch_size", "32"]
 
 
-def command(module, *arguments, cwd, **kwargs):
-    """Run a command of the project as a user would, in an empty folder."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", f"simko.cli.{module}", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-        timeout=300,
-        **kwargs,
-    )
+def command(module, *arguments, cwd, **settings):
+    """The finished process of a command of the project, in a folder."""
+    return forked.run(f"simko.cli.{module}", *arguments, cwd=cwd, **settings)

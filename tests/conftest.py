@@ -7,6 +7,7 @@ from pathlib import Path
 
 if not Path("/dev/nvidiactl").exists():  # read when Triton is imported, which any library may do
     os.environ.setdefault("TRITON_INTERPRET", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker of pytest-xdist for each core; and threads are not forked
 
 import pytest
 import tiny

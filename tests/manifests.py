@@ -9,7 +9,7 @@ from typing import Any
 
 from simko.store.layout.checksums import sealed
 
-_SINCE_CHECKSUMS = ("checksum", "vocabulary", "earlier", "namespace", "probe", "smoothing")
+_SINCE_CHECKSUMS = ("checksum", "vocabulary", "earlier", "namespace", "probe", "smoothing", "sampler")
 
 
 def entries(path: Path) -> list[dict[str, Any]]:

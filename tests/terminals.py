@@ -9,6 +9,9 @@ import struct
 import subprocess
 import sys
 import termios
+from multiprocessing.connection import wait
+
+import forked
 
 SIMKO = [sys.executable, "-m", "simko.cli.simko"]
 _PLAIN = ("COLUMNS", "NO_COLOR", "SIMKO_RUNS", "PYTHONIOENCODING", "PYTHONUTF8", "LC_ALL")
@@ -23,21 +26,15 @@ def on_terminal(*arguments, columns, cwd, **settings):
     """(exit code, lines) of `simko` on a terminal so many cells wide."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    process = subprocess.Popen(
-        [*SIMKO, *map(str, arguments)], stdout=follower, stderr=follower, cwd=cwd, env=environment(**settings)
+    process = forked.start(
+        "simko.cli.simko", *arguments, cwd=cwd, environment=environment(**settings), terminal=os.ttyname(follower)
     )
-    os.close(follower)
     output = b""
-    while True:
-        try:
-            piece = os.read(leader, 1 << 16)
-        except OSError:  # nobody writes there any more
-            break
-        if not piece:
-            break
-        output += piece
+    while leader in wait([leader, process.sentinel]):
+        output += os.read(leader, 1 << 16)
     os.close(leader)
-    return process.wait(60), output.decode().replace("\r\n", "\n").splitlines()
+    os.close(follower)
+    return process.finish(60).returncode, output.decode().replace("\r\n", "\n").splitlines()
 
 
 def in_pipe(*arguments, cwd, **settings):

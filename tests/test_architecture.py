@@ -31,11 +31,14 @@ FOLDERS = {
     "trainers/objectives": set(),
     "trainers/models": {"trainers/tasks"},
     "trainers/tasks": set(),
-    "trainers/evaluation": {"trainers/tasks"},
+    "trainers/evaluation": {"trainers/tasks", "trainers/models"},
     "trainers/options": {"trainers/engine", "trainers/objectives"},
     "trainers/engine": {"trainers/objectives", "trainers/tasks", "trainers/evaluation"},
+    "trainers/verl": {"trainers/objectives", "trainers/options", "trainers/engine"},
+    "trainers/planning": {"trainers/options", "trainers/models", "trainers/tasks", "trainers/evaluation"},
     "trainers/study": {"trainers/options", "trainers/engine", "trainers/models", "trainers/tasks"},
     "cli/terminal": set(),
+    "dashboard/live_tables": set(),
     "dashboard/components": set(),
     "dashboard/pages": {"dashboard/components"},
     "dashboard/report": {"dashboard/components"},
@@ -78,6 +81,18 @@ def test_rooms_know_only_whom_they_may(path):
     tops = {name.split(".")[0] for name in imports(path)}
     assert tops & set(ROOMS) <= MAY_KNOW[room]
     assert not tops & FOREIGN[room]
+
+
+@pytest.mark.parametrize("package", ["verl", "hydra", "omegaconf"])
+def test_only_the_plugin_imports_verl(package):
+    """Absolute imports alone: `trainers/verl` is a folder of ours."""
+    knowing = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) and not node.level else []
+            knowing |= {str(path.relative_to(ROOT).parent) for name in names if name.split(".")[0] == package}
+    assert knowing == {"trainers/verl"}
 
 
 def folder_of(name: str) -> str | None:

@@ -19,12 +19,12 @@ import simko
 ROOT = Path(__file__).parents[1]
 ROOMS = ("store", "probes", "trainers", "dashboard", "cli")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DISTRIBUTION = {"yaml": "pyyaml"}
+DISTRIBUTION = {"hydra": "hydra-core", "yaml": "pyyaml"}
 """Modules whose distribution has another name; for all others it is the same but for case, `_` and `-`."""
 EXTRAS = {
     "store": (),
     "probes": ("probe", "kernels"),
-    "trainers": ("train", "reasoning-gym"),
+    "trainers": ("train", "reasoning-gym", "verl"),
     "dashboard": ("dashboard",),
     "cli": (),
 }
@@ -130,7 +130,11 @@ def test_guests_are_loaded_by_one_module_that_nothing_loads_with_itself(room):
 
 
 def test_everything_that_is_declared_is_pinned_and_used():
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    assert declared(*PROJECT["optional-dependencies"]) <= {canonical(line.split("==")[0]) for line in lines}
+    def pinned(file):
+        return {canonical(line.split("==")[0]) for line in (ROOT / file).read_text().splitlines()}
+
+    elsewhere = {"verl"}  # an environment of its own
+    assert declared(*set(PROJECT["optional-dependencies"]) - elsewhere) <= pinned("constraints.txt")
+    assert declared(*elsewhere) <= pinned("constraints-verl.txt")
     used = {name for room in ROOMS for path in (ROOT / room).rglob("*.py") for name in third_party(path)}
     assert declared("all") - used == set()

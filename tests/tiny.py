@@ -86,7 +86,7 @@ def config(folder: Any, **overrides: Any) -> Any:
 
 def history(trainer: Any) -> list[dict[str, float]]:
     """The logged figures that stock TRL has too, without the timings."""
-    timing = ("time", "runtime", "per_second", "flos", "forking_fraction", "lambda_")
+    timing = ("time", "runtime", "per_second", "flos", "simko/")
     return [
         {k: v for k, v in row.items() if isinstance(v, float) and not any(t in k for t in timing)}
         for row in trainer.state.log_history

@@ -53,12 +53,20 @@ class EvaluationImpossible(SimkoError):
     """What was asked of an evaluation contradicts itself or the task."""
 
 
+class ServerUnusable(SimkoError):
+    """An inference server does not answer, answers too slowly, serves another model, or refuses what is asked."""
+
+
 class GraderFailed(SimkoError):
     """The process that judges answers cannot be started."""
 
 
 class RankLost(SimkoError):
     """Another process of the run died, and this one cannot go on without it."""
+
+
+class SamplerMismatch(SimkoError):
+    """Rollouts are drawn from another distribution than the one that is trained; training has ended."""
 
 
 class SaveFailed(SimkoError):

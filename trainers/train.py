@@ -12,18 +12,18 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from ..probes.errors import TooManyCandidates
 from ..probes.probe import NullProbe, Probe
 from ..probes.recording.guard import was_interrupted
 from ..store.errors import SimkoError, UsageError
 from ..store.layout.run import claim_folder
 from ..store.maintenance.compaction import compact
 from ..store.writing.row_sampling import LoggedRows
+from .checks import check_evaluation, check_ranks, model_name, other_number_of_processes, sharding_not_given
 from .engine.callbacks import PassAtKCallback
 from .engine.checkpoints import checkpoint_to_resume, has_every_step, newer_than, newest_whole, set_aside_newer, step_of
 from .engine.dynamic_sampling import check_groups
@@ -31,17 +31,20 @@ from .engine.ending import interrupted_by_sigterm, lost_rank
 from .engine.nan_guard import Diverged, NaNGuard, cannot_sample
 from .engine.progress import Progress, replace_progress
 from .engine.rewards import TaskReward
+from .engine.sampler import sampler_description
+from .engine.sampler_parity import SamplerParity
 from .engine.saving import saving
 from .engine.trainer import RankedGRPOTrainer
 from .evaluation.during_training import HeldoutPassAtK
 from .models.loading import load_model
+from .models.lora import lora_config
 from .models.shared_prompts import share_prompts
 from .models.stopping import end_at_stop
 from .options.arguments import RunArguments
-from .options.methods import check_group, objective_of, trainer_settings
+from .options.methods import check_group, objective_of
 from .options.parsing import SimkoConfig
 from .options.run_description import run_description
-from .tasks import BUILT_IN, Task, check_task, task_for
+from .tasks import Task, check_task, task_for
 
 Status = Literal["finished", "interrupted", "diverged", "failed"]
 
@@ -86,13 +89,16 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
     check_task(run.task or "countdown")
     checkpoint = _checkpoint(run, config)
     _quiet(config)
-    model, tokenizer = load_model(_model_name(run), **(config.model_init_kwargs or {}))
+    adapters = lora_config(run.lora_r, run.lora_alpha, run.lora_target_modules)
+    if config.process_index == 0 and (told := other_number_of_processes(run, config.world_size)):
+        print(f"note: {told}", file=sys.stderr)
+    model, tokenizer = load_model(model_name(run), **(config.model_init_kwargs or {}))
     if run.share_prompts:
         share_prompts(model, checkpointing=config.gradient_checkpointing, processes=config.world_size)
-    objective, settings = objective_of(run), trainer_settings(run)
-    _check_ranks(run, objective, model)
+    objective, rounds = objective_of(run), run.dynamic_sampling_rounds or 1
+    check_ranks(run, objective, model.config.get_text_config().vocab_size)
     check_group(run, int(config.num_generations or 0))
-    if settings.get("rounds", 1) > 1:
+    if rounds > 1:
         check_groups(config.per_device_train_batch_size * config.steps_per_generation, int(config.num_generations or 1))
     task = task_for(
         run.task or "countdown",
@@ -103,7 +109,7 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
         options=run.task_options,
     )
     end_at_stop(model, tokenizer, task.stop)
-    _check_evaluation(run, task)
+    check_evaluation(run, task)
     if torch.get_num_threads() > 1 and model.num_parameters() < 2_000_000 and not torch.cuda.is_available():
         torch.set_num_threads(1)  # a tiny model's operations are shorter than waking a second thread
 
@@ -115,9 +121,15 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
             train_dataset=task.train,
             processing_class=tokenizer,
             objective=objective,
-            **settings,
+            rounds=rounds,
+            peft_config=adapters,
         )
+        if config.process_index == 0 and (
+            told := sharding_not_given(os.environ, trainer.accelerator.distributed_type.value)
+        ):
+            print(f"note: {told}", file=sys.stderr)
         trainer.watch_for_nan(NaNGuard(run.on_nan, trainer.accelerator))
+        trainer.watch_sampler(SamplerParity(run.sampler_gap, run.on_sampler_gap, trainer.accelerator))
         progress = replace_progress(trainer)
         probe = _attach_probe(run, config, trainer, task, run_dir, checkpoint, rows)
         trainer.attach(probe, rescore=run.probe_rescore)
@@ -141,29 +153,6 @@ def _agree_on_folder(config: SimkoConfig) -> None:
         from accelerate.utils import broadcast_object_list
 
         config.run_name, config.output_dir = broadcast_object_list([config.run_name, config.output_dir])
-
-
-def _model_name(run: RunArguments) -> str | None:
-    """`--model`, or the task's own base policy."""
-    return run.model or (f"{run.task}-base" if run.task in BUILT_IN else None)
-
-
-def _check_ranks(run: RunArguments, objective: Any, model: Any) -> None:
-    vocabulary = model.config.get_text_config().vocab_size
-    for k in (run.probe_k, getattr(objective, "num_candidates", 0)):
-        if k > vocabulary:
-            raise TooManyCandidates(k, vocabulary)
-
-
-def _check_evaluation(run: RunArguments, task: Task) -> None:
-    if not run.pass_at_k_steps:
-        return
-    if run.pass_at_k_split == "validation" and task.validation is None:
-        raise UsageError(f"task {task.name} has no validation problems; use --pass_at_k_split heldout")
-    if run.pass_at_k_split == "heldout" and task.heldout is None:
-        raise UsageError(f"--pass_at_k_steps needs held-out problems of task {task.name}: give --eval_dataset")
-    if not run.pass_at_k_samples and not task.enumerates_answers:
-        raise UsageError(f"--pass_at_k_steps needs --pass_at_k_samples: task {task.name} has no exact pass@k")
 
 
 def _checkpoint(run: RunArguments, config: SimkoConfig) -> Path | None:
@@ -220,7 +209,8 @@ def _attach_probe(
         temperature=config.temperature,
         tau=0.8 if run.probe_tau is None else run.probe_tau,
         tokenizer=trainer.processing_class,
-        info=run_description(run, config, trainer.objective, model=_model_name(run), task=task.name),
+        info=run_description(run, config, trainer.objective, model=model_name(run), task=task.name)
+        | {"sampler": sampler_description(trainer)},
         resume=run.resume is not None,
         change_meaning=run.probe_change,
         start_step=0 if checkpoint is None else step_of(checkpoint),

@@ -12,7 +12,7 @@ from ...store.layout.schema import K_SHOWN
 from ..components import charts
 from ..components.live_chart import live_chart
 from ..components.view import View, empty, heading, live
-from .pass_at_k import choose_source
+from .pass_at_k import CHOSEN, choose_source
 
 MEASURES = {
     "lambda_1": "Λ(1) (nats)",
@@ -22,9 +22,9 @@ MEASURES = {
     "entropy": "mean entropy (nats)",
 }
 FEW = 8
-_POINTS = """
+_POINTS = f"""
 SELECT run, step, k, pass_at_k, lambda_1, lambda_2, lambda_3, probability_1, entropy FROM concentration
-WHERE run IN (SELECT unnest($1)) AND split = $2 AND source = $3 ORDER BY run, step
+WHERE run IN (SELECT unnest($1)) AND {CHOSEN} ORDER BY run, step
 """
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -15,26 +17,31 @@ from ..components.view import View, empty, heading, live, over_steps
 SOURCES = {"exact": "exact (enumerated)", "sampled": "sampled responses", "rollouts": "training rollouts"}
 
 _AVAILABLE = """
-SELECT DISTINCT split, source FROM pass_at_k WHERE run IN (SELECT unnest($1))
-ORDER BY CASE source WHEN 'exact' THEN 0 WHEN 'sampled' THEN 1 ELSE 2 END, split
+SELECT DISTINCT split, source, benchmark FROM pass_at_k WHERE run IN (SELECT unnest($1))
+ORDER BY benchmark NULLS FIRST, CASE source WHEN 'exact' THEN 0 WHEN 'sampled' THEN 1 ELSE 2 END, split
 """
-_STEPS = """
+CHOSEN = """
+split = $2 AND source = $3 AND benchmark IS NOT DISTINCT FROM $4::VARCHAR
+AND (evaluation IS NULL OR (run, evaluation) IN (SELECT (run, evaluation) FROM evaluations WHERE newest))
+"""
+"""What `Measurement` chooses: of a benchmark the newest evaluation of each step."""
+_STEPS = f"""
 SELECT run, step, k, pass_at_k, greatest(0, pass_at_k - 1.96 * stderr) AS low,
        least(1, pass_at_k + 1.96 * stderr) AS high
-FROM pass_at_k WHERE run IN (SELECT unnest($1)) AND split = $2 AND source = $3
+FROM pass_at_k WHERE run IN (SELECT unnest($1)) AND {CHOSEN}
 ORDER BY run, k, step
 """
-_ENDS = """
+_ENDS = f"""
 SELECT run, k, step, pass_at_k, n_problems, n_samples,
        CASE WHEN step = max(step) OVER (PARTITION BY run) THEN 'latest' ELSE 'first' END AS when
-FROM pass_at_k WHERE run IN (SELECT unnest($1)) AND split = $2 AND source = $3
+FROM pass_at_k WHERE run IN (SELECT unnest($1)) AND {CHOSEN}
 QUALIFY step = min(step) OVER (PARTITION BY run) OR step = max(step) OVER (PARTITION BY run)
 ORDER BY run, step, k
 """
 _PROBLEMS = {
-    "evals": """
+    "evals": f"""
         SELECT run, step, n, c, success FROM evals
-        WHERE run IN (SELECT unnest($1)) AND step IN (SELECT unnest($2)) AND split = $3 AND source = $4
+        WHERE run IN (SELECT unnest($1)) AND step IN (SELECT unnest($5)) AND {CHOSEN}
     """,
     "rollouts": """
         SELECT run, step, count(*) FILTER (verdict <> 'unjudged')::INTEGER AS n,
@@ -55,16 +62,29 @@ def show() -> None:
     live(draw)
 
 
-def choose_source(view: View, key: str) -> tuple[str, str] | None:
-    """Let the reader choose which measurement; None where there is none."""
-    result = list(view.frame(_AVAILABLE).itertuples(index=False, name=None))
+class Measurement(NamedTuple):
+    """What pass@k was measured on: the run's own problems, or a benchmark."""
+
+    split: str
+    source: str
+    benchmark: str | None
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.benchmark or self.split} · {SOURCES.get(self.source, self.source)}"
+
+
+def choose_source(view: View, key: str) -> Measurement | None:
+    """Let the reader choose which measurement, the run's own ones first; None where there is none."""
+    rows = view.frame(_AVAILABLE).itertuples(index=False, name=None)
+    result = [Measurement(str(s), str(o), None if pd.isna(b) else str(b)) for s, o, b in rows]
     if not result:
         return None
-    names = [f"{split} · {SOURCES.get(source, source)}" for split, source in result]
+    names = [each.name for each in result]
     # Chosen by name: a source that appears later must not shift the choice.
     name = st.segmented_control("Measured on", names, default=names[0], key=key) or names[0]
-    split, source = result[names.index(name)] if name in names else result[0]
-    return str(split), str(source)
+    return result[names.index(name)] if name in names else result[0]
 
 
 def draw(view: View) -> None:
@@ -72,10 +92,11 @@ def draw(view: View) -> None:
     chosen = choose_source(view, "pass_source")
     if chosen is None:
         return empty(view, "No evaluation and no judged group of responses in the selected runs yet.")
-    split, source = chosen
-    curves = with_intervals(view, view.frame(_ENDS, split, source), split, source)
-    steps = view.frame(_STEPS, split, source)
-    live_chart(charts.pass_curves(curves.assign(panel=""), view.colours), key=f"curves-{split}-{source}")
+    split, source, benchmark = chosen
+    curves = with_intervals(view, view.frame(_ENDS, *chosen), chosen)
+    steps = view.frame(_STEPS, *chosen)
+    at = "-".join((split, source, benchmark or ""))
+    live_chart(charts.pass_curves(curves.assign(panel=""), view.colours), key=f"curves-{at}")
     problems = curves.groupby("run")["n_problems"].max()
     st.caption(
         "Bands: 95 % bootstrap intervals over problems "
@@ -87,7 +108,6 @@ def draw(view: View) -> None:
     )
     st.subheader("Over steps")
     available = sorted(int(k) for k in steps["k"].unique())
-    at = f"{split}-{source}"
     some = st.pills("k", available, selection_mode="multi", default=few_k(available), key=f"pass_k-{at}")
     shown = steps[steps["k"].isin(some or few_k(available))]
     over_steps(view, charts.pass_over_steps(shown, view.colours), key=f"steps-{at}-{shown['k'].nunique()}")
@@ -102,14 +122,14 @@ def few_k(available: list[int]) -> list[int]:
     return [available[0], available[len(available) // 2], available[-1]]
 
 
-def with_intervals(view: View, ends: pd.DataFrame, split: str, source: str) -> pd.DataFrame:
+def with_intervals(view: View, ends: pd.DataFrame, chosen: Measurement) -> pd.DataFrame:
     """The curves' rows with `low` and `high`."""
     rows = ends.reset_index(drop=True)
     steps = [int(step) for step in rows["step"].unique()]
-    if source == "rollouts":
+    if chosen.source == "rollouts":
         problems = view.frame(_PROBLEMS["rollouts"], steps)
     else:
-        problems = view.frame(_PROBLEMS["evals"], steps, split, source)
+        problems = view.frame(_PROBLEMS["evals"], *chosen, steps)
     low, high = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     for (run, step), part in rows.groupby(["run", "step"], sort=False):
         of_it = problems[(problems["run"] == run) & (problems["step"] == step)]

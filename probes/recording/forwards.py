@@ -99,6 +99,7 @@ class Forwards:
 
     def hold(self, scored: ScoredForward, scope: Scope, step: int) -> None:
         """Leave with the scope what will become a batch of the step."""
+        rows, width = None if scored.packed else scored.rows, scored.stats.mask.size(1)
         make = functools.partial(
             self.device.timed,
             deferred_batch,
@@ -110,8 +111,9 @@ class Forwards:
             own_mask=scored.own_mask,
             tokenizer=self._tokenizer,
             names_responses=scored.named,
+            sampler_logprob=scope.sampled(rows, width),
         )
-        scope.hold(make, None if scored.packed else scored.rows, scored.stats.mask.size(1))
+        scope.hold(make, rows, width)
 
     def shift(
         self, before: TokenStats, after: TokenStats, verdicts: torch.Tensor, mask: torch.Tensor

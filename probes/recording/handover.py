@@ -27,6 +27,7 @@ def deferred_batch(
     own_mask: bool,
     tokenizer: Any,
     names_responses: bool,
+    sampler_logprob: torch.Tensor | None = None,
 ) -> Callable[[], TokenBatch]:
     """Start copying what is to be logged; the function returned waits for it and builds the batch.
 
@@ -41,6 +42,7 @@ def deferred_batch(
         tokenizer: for prompts and completions, or None.
         names_responses: whether the probe named the responses, so that their rows go along with the batch; else the
             trainer writes them.
+        sampler_logprob: (B, T) what the sampler reported for the tokens, or None.
     """
     tensors = {
         "mask": stats.mask,
@@ -53,6 +55,8 @@ def deferred_batch(
         "top_logprob": stats.top_logprob.float(),
         "top_id": stats.top_id.int(),
     }
+    if sampler_logprob is not None:
+        tensors["sampler_logprob"] = sampler_logprob.detach().float()
     smoothing: dict[str, Any] = {}
     if credit is not None:
         tensors |= {"weight": credit.weight.float(), "ratio": credit.ratio.float()}

@@ -54,13 +54,14 @@ def token_batch(rows: ForwardMetadata, arrays: dict[str, Array], own_mask: bool)
     Args:
         rows: what is known of the rows.
         arrays: `mask`, `token_id`, `logprob`, `rank`, `entropy`, `collision`, `forking` (B, T); `top_logprob`, `top_id`
-            (B, T, K).
+            (B, T, K); perhaps `sampler_logprob` (B, T) and those of a credit.
         own_mask: the mask was found by the probe, so that a response starts at its first scored position; a mask given
             by the trainer starts at the response's first column.
     """
     credit = [name for name in arrays if name in CREDIT_FIELDS]
+    sampler = ["sampler_logprob"] if "sampler_logprob" in arrays else []
     names = ("token_id", "logprob", "rank", "entropy", "collision", "forking", "top_logprob", "top_id")
-    fields: dict[str, Any] = {name: arrays[name] for name in ("mask", *names, *credit)}
+    fields: dict[str, Any] = {name: arrays[name] for name in ("mask", *names, *sampler, *credit)}
     if own_mask:
         fields = left_align(fields)
     given: dict[str, Any] = {name: fields.pop(name) for name in credit}

@@ -18,7 +18,7 @@ from ..forking import RULE
 from ..head.models import vocabulary_size
 
 TIE_RULE = "equal logits are ordered by token id, lowest first; rank = 1 + number of strictly larger logits"
-_PACKAGES = ("simko", "torch", "transformers", "trl", "accelerate", "peft")
+_PACKAGES = ("simko", "torch", "transformers", "trl", "accelerate", "peft", "verl")
 
 
 class OpenedRun(NamedTuple):

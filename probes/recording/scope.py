@@ -16,7 +16,7 @@ PACKED = (
     "rows of this forward hold several documents each, to which a mask or a credit of whole rows cannot be assigned: "
     "leave both out, and let labels of -100 say which tokens do not count"
 )
-"""What is said of a scope that gives either for packed rows."""
+"""What is said of a scope that gives either, or the sampler's log-probabilities, for packed rows."""
 
 
 class LogitGradient(NamedTuple):
@@ -70,6 +70,9 @@ class Scope:
     mask: torch.Tensor | None = None
     about: dict[str, Sequence[Any]] = field(default_factory=dict)
     offset: int = 0
+    sampler_logprob: torch.Tensor | None = None
+    """(N, T) what the sampler reported for the tokens when it drew them, columns as the mask's; NaN where nothing. Set
+    it before the forwards."""
     _credit: LogitGradient | Callable[[], LogitGradient] | None = None
     _held: list[_Held] = field(default_factory=list)
 
@@ -91,6 +94,22 @@ class Scope:
             if values is not None and len(values) != count:
                 raise ValueError(f"probe.batch: {name} has no entry for some of the {count} rows of the forward")
         return taken, mask, rows
+
+    def sampled(self, rows: slice | None, width: int) -> torch.Tensor | None:
+        """What the sampler reported for the rows of a forward of `width` positions, or None.
+
+        Raises:
+            ValueError: it has another shape, or the rows are documents packed together (None).
+        """
+        if self.sampler_logprob is None:
+            return None
+        if rows is None:
+            raise ValueError(PACKED)
+        reported = self.sampler_logprob[rows]
+        if reported.shape != (rows.stop - rows.start, width):
+            shape = (rows.stop - rows.start, width)
+            raise ValueError(f"the sampler's log-probabilities have shape {tuple(reported.shape)}, the forward {shape}")
+        return reported
 
     def hold(self, make: Callable[[LogitGradient | None], Any], rows: slice | None, width: int) -> None:
         """Keep a forward until the scope ends; `make` is then called with the credit of its rows (None: packed)."""

@@ -1,7 +1,7 @@
-"""Estimators with their uncertainty, in NumPy: unbiased pass@k, bootstrap intervals, plain and partial correlation.
+"""Estimators with their uncertainty, in NumPy: pass@k, pass^k, cover@tau, bootstrap intervals, correlations.
 
-Formulas: Chen et al. 2021 (pass@k); percentile bootstrap over the first axis. Every random draw comes from the `seed`
-given, so the same data show the same interval.
+Formulas: Chen et al. 2021 (pass@k); Yao et al. 2024 (pass^k, tau-bench); percentile bootstrap over the first axis.
+Every random draw comes from the `seed` given, so the same data show the same interval.
 """
 
 from __future__ import annotations
@@ -39,6 +39,44 @@ def pass_at_k_exact(success: npt.ArrayLike, k: int) -> Array:
     with np.errstate(divide="ignore"):
         estimate: Array = -np.expm1(k * np.log1p(-p))
     return estimate
+
+
+def pass_hat_k(n: npt.ArrayLike, c: npt.ArrayLike, k: int) -> Array:
+    """Unbiased pass^k of each problem, the probability that all of k responses are right: C(c, k) / C(n, k).
+
+    Args:
+        n: (P,) responses drawn for each problem.
+        c: (P,) right ones among them.
+        k: responses that all have to be right, from 1.
+
+    Returns:
+        (P,) float64; NaN where n < k.
+    """
+    drawn, right = np.asarray(n, np.float64), np.asarray(c, np.float64)
+    all_right = np.ones(np.broadcast(drawn, right).shape)
+    for i in range(k):
+        all_right = all_right * np.clip(right - i, 0.0, None) / np.where(drawn > i, drawn - i, 1.0)
+    estimate: Array = np.where(drawn >= k, all_right, np.nan)
+    return estimate
+
+
+def cover_at(n: npt.ArrayLike, c: npt.ArrayLike, tau: float) -> Array:
+    """Whether the success rate of each problem reaches tau, by the plug-in rate c/n: its mean is cover@tau.
+
+    The rate of few responses scatters around the true one, so problems near tau are on either side by chance: the
+    mean is not unbiased, and comparable only between evaluations with the same n.
+
+    Args:
+        n: (P,) responses drawn for each problem.
+        c: (P,) right ones among them.
+        tau: success rate to reach, in (0, 1].
+
+    Returns:
+        (P,) 1.0 or 0.0; NaN where n is 0.
+    """
+    drawn, right = np.asarray(n, np.float64), np.asarray(c, np.float64)
+    reached: Array = np.where(drawn > 0, (right >= tau * drawn - 1e-9).astype(np.float64), np.nan)
+    return reached
 
 
 def bootstrap_interval(

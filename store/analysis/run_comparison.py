@@ -129,7 +129,7 @@ def pass_at_k_figures(
 
     Held-out problems come before others, exact values before sampled ones.
     """
-    rows = "SELECT split, source, step, prompt_id, n, c, success FROM evals"
+    rows = "SELECT split, source, step, prompt_id, n, c, success FROM evals WHERE evaluation IS NULL"
     ours, theirs = (c.execute(rows).df() for c in (first, second))
     both = ours.merge(theirs, on=["split", "source", "step", "prompt_id"], suffixes=("_first", "_second"))
     if both.empty:

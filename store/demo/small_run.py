@@ -200,6 +200,14 @@ def _credit(mask: Array, advantages: Array) -> Credit:
     return Credit(weight=one * advantages[:, None].astype(np.float32), ratio=one, smoothing=0 * one)
 
 
+def _half_precision(logp: Array, sampled: Array) -> Array:
+    """(n, LENGTH) log-probabilities of the sampled tokens as reported by a sampler with logits in bfloat16."""
+    logits = LoggedRows(precision="bfloat16").stored(logp.astype(np.float32)).astype(np.float64)
+    normaliser = np.log(np.exp(logits).sum(-1))
+    reported: Array = np.take_along_axis(logits, sampled[..., None], -1)[..., 0] - normaliser
+    return reported.astype(np.float32)
+
+
 def _put_step(
     writer: Recorder,
     policy: _MadeUp,
@@ -260,6 +268,7 @@ def _put_step(
         top_logprob=np.take_along_axis(logp, order, -1).astype(np.float32),
         top_id=order.astype(np.int32),
         credit=_credit(mask, advantages.ravel()),
+        sampler_logprob=_half_precision(logp, sampled),
     )
     writer.put(batch)
     push = push_on_ranks(batch, k)

@@ -1,6 +1,7 @@
 """The list that readers follow: which attempts a run has had and which Parquet files are finished.
 
-`manifest/` holds one file per process (`manifest_file`) and the compactor's list of merged files (`merges`). Reading
+`manifest/` holds one file per process (`manifest_file`), one per evaluation beside training (`evaluation_file`) and the
+compactor's list of merged files (`merges`). Reading
 never raises on content: what is torn, missing or foreign is named in `Manifest.problems`, and the rest is served. A
 line that is being written, or a file whose line is about to be, is no problem while its writer lives.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MeaningChanged
+from .evaluation_file import EvaluationFile, is_evaluation, read_evaluation_file
 from .liveness import STATES
 from .manifest_file import ManifestFile, Part, altered, damage, read_manifest_file
 from .meaning import changes, meaning_of
@@ -61,6 +63,7 @@ class Manifest:
 
     attempts: list[Attempt] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
+    evaluations: list[EvaluationFile] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     replaced: set[Path] = field(default_factory=set)
     """Files that have gone into merged ones."""
@@ -78,7 +81,10 @@ class Manifest:
     @property
     def running(self) -> bool:
         """Whether a process may be writing the run."""
-        return any(attempt.status in ("running", "silent") for attempt in self.attempts)
+        alive = ("running", "silent")
+        return any(attempt.status in alive for attempt in self.attempts) or any(
+            file.state()[0] in alive for file in self.evaluations
+        )
 
 
 class ManifestReader:
@@ -86,10 +92,11 @@ class ManifestReader:
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = Path(run_dir)
-        self._files: dict[str, tuple[_Stamp, ManifestFile | list[str]]] = {}
+        self._files: dict[str, tuple[_Stamp, ManifestFile | EvaluationFile | list[str]]] = {}
         self._whole: dict[Path, tuple[int, float]] = {}
         self._altered: dict[Part, str | None] = {}
         self._settled: tuple[object, float, Manifest] | None = None
+        self._verified: tuple[Manifest, set[str]] | None = None
 
     def read(self) -> Manifest:
         """Read the manifests and check that the files they name are there and whole.
@@ -114,10 +121,15 @@ class ManifestReader:
             the manifest as `read` gives it from now on.
         """
         manifest = self.read()
+        if self._verified is not None and self._verified[0] is manifest and self._verified[1] == set(tables):
+            return manifest  # it names the very parts that were looked at
         new = [part for part in manifest.parts if part.table in tables and part not in self._altered]
         problems = [self.altered(part) for part in new]
         # What an altered merged file was made of is looked at as well
-        return self.verify(tables) if any(problems) else manifest
+        if any(problems):
+            return self.verify(tables)
+        self._verified = manifest, set(tables)
+        return manifest
 
     def altered(self, part: Part) -> str | None:
         """As `manifest_file.altered`, read once; an altered file is left out from then on."""
@@ -134,15 +146,19 @@ class ManifestReader:
             if isinstance(file, list):
                 manifest.problems += file
                 continue
-            writers.setdefault(file.attempt, []).append(file)
+            if isinstance(file, EvaluationFile):
+                manifest.evaluations.append(file)
+            else:
+                writers.setdefault(file.attempt, []).append(file)
+                manifest.vocabulary = file.vocabulary or manifest.vocabulary
             manifest.written += file.parts
             manifest.problems += file.problems
-            manifest.vocabulary = file.vocabulary or manifest.vocabulary
             if file.torn and not file.alive():
                 manifest.problems.append(f"{file.path}: the last line is torn and left out")
             if gone := file.lines.gone():
                 manifest.problems.append(f"{file.path}: {gone} line{'s' * (gone > 1)} missing")
-        manifest.problems += [*named_twice(manifest.written), *lost_writers(self._run_dir, writers, stamps)]
+        manifest.problems += named_twice(manifest.written)
+        manifest.problems += lost_writers(self._run_dir, writers, manifest.evaluations, stamps)
         manifest.merges, problems = read_merges(self._run_dir)
         counting, manifest.replaced, broken = apply_merges(manifest.written, manifest.merges, self._damage)
         manifest.problems += [*problems, *broken]
@@ -161,14 +177,18 @@ class ManifestReader:
         except OSError:
             return {}
 
-    def _manifest_files(self, stamps: dict[str, _Stamp]) -> list[ManifestFile | list[str]]:
-        """Each process's manifest, in order of attempt and rank; read on from where the last reading ended."""
+    def _manifest_files(self, stamps: dict[str, _Stamp]) -> list[ManifestFile | EvaluationFile | list[str]]:
+        """Each process's manifest, by attempt and rank, read on from where the last reading ended; then evaluations."""
         for name, stamp in stamps.items():
             before, known = self._files.get(name, (None, None))
             if before != stamp and name != MERGES_FILE:
                 appended = before is not None and before[0] == stamp[0] and before[1] <= stamp[1]
                 path = self._run_dir / MANIFEST_FOLDER / name
-                self._files[name] = stamp, read_manifest_file(self._run_dir, path, known if appended else None)
+                if is_evaluation(name):
+                    self._files[name] = stamp, read_evaluation_file(self._run_dir, path)
+                    continue
+                begun = known if appended and not isinstance(known, EvaluationFile) else None
+                self._files[name] = stamp, read_manifest_file(self._run_dir, path, begun)
         return [self._files[name][1] for name in stamps if name != MERGES_FILE]
 
     def _is_whole(self, part: Part, problems: list[str]) -> bool:

@@ -1,7 +1,7 @@
 """One process's manifest, `manifest/<attempt>-<rank>.jsonl`: who writes, which files it has finished, how it ended.
 
     {"kind": "attempt", "attempt", "rank", "world_size", "start_step", "k", "started", "pid", "host",
-     "namespace", "config", "probe", "smoothing", "earlier": {manifest: lines}, "vocabulary"}   first
+     "namespace", "config", "probe", "smoothing", "sampler", "earlier": {manifest: lines}, "vocabulary"}   first
     {"kind": "file", "table", "path", "steps": [first, last], "rows", "bytes", "checksum", "write_ms"}
                                      after each finished file
     {"kind": "cost", "dropped", "error"}   when batches were lost
@@ -33,7 +33,7 @@ from .schema import TABLES, TableName
 
 LARGEST_MANIFEST = 1 << 28
 """Bytes of a manifest that are read: a million files are named in fewer."""
-_WHOSE = re.compile(r"(\w+)/(?:part|merged)-(\d+)-(\d+)-\d+\.parquet")
+_WHOSE = re.compile(r"(\w+)/(?:part|merged)-(?:(\d+)-(\d+)|evaluation-([0-9a-f]{12}))-\d+\.parquet")
 _MOST = 2**50
 """More rows, bytes or lost batches than any file names."""
 
@@ -68,9 +68,13 @@ class Part:
     write_ms: float
     checksum: str | None
     """CRC-32 of its bytes; None where it was written before there were checksums."""
+    evaluation: str | None = None
+    """The evaluation beside training that wrote it; attempt and rank are then 0 and say nothing."""
 
 
-def part_of(run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any]) -> Part | None:
+def part_of(
+    run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any], evaluation: str | None = None
+) -> Part | None:
     """The part that an entry of a manifest names; None where its table or path is none of a run's.
 
     Raises:
@@ -78,7 +82,9 @@ def part_of(run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any]) ->
     """
     table, relative = entry["table"], entry["path"]
     whose = _WHOSE.fullmatch(relative)
-    if table not in TABLES or whose is None or (whose[1], int(whose[2]), int(whose[3])) != (table, attempt, rank):
+    if table not in TABLES or whose is None or whose[1] != table:
+        return None
+    if whose[4] != evaluation or (evaluation is None and (int(whose[2]), int(whose[3])) != (attempt, rank)):
         return None
     first, last = entry["steps"]
     return Part(
@@ -92,6 +98,7 @@ def part_of(run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any]) ->
         whole(entry["bytes"], _MOST),
         float(entry.get("write_ms", 0.0)),
         _checksum(entry.get("checksum")),
+        evaluation,
     )
 
 
@@ -105,7 +112,7 @@ def damage(part: Part) -> str | None:
     """What is wrong with a finished file, in a line, or None: it must have its size and end as Parquet files do."""
     try:
         # A link could lead out of the run's folder.
-        with open_regular(part.path, follow=False) as file:
+        with open_regular(part.path, follow=False, buffered=False) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 4))
             if size == part.bytes and file.read() == b"PAR1":

@@ -1,7 +1,8 @@
 """What the figures of an attempt mean, stated by the first line of its manifest, and where that changes within a run.
 
     {"probe": {"k", "temperature", "logprobs", "entropy", "forking", "tie_rule", "rows": {"every", "responses", …}},
-     "smoothing": {"k", "weighting"}}
+     "smoothing": {"k", "weighting"},
+     "sampler": {"engine", "logprobs", "temperature", "top_p", "top_k", "min_p", "repetition_penalty"}}
 
 Curves of attempts that mean different things jump where one ends and the next begins, without the policy having
 changed: so a run is not continued with another meaning unless that was asked for, and then readers show the break.
@@ -29,12 +30,21 @@ _STATED = {
         "seed": "seed of the responses with token rows",
     },
     "smoothing": {"k": "smoothed candidates", "weighting": "smoothing weights"},
+    "sampler": {
+        "engine": "sampler",
+        "logprobs": "sampler's log-probs",
+        "temperature": "sampler's temperature",
+        "top_p": "sampler's top_p",
+        "top_k": "sampler's top_k",
+        "min_p": "sampler's min_p",
+        "repetition_penalty": "sampler's repetition penalty",
+    },
 }
 
 
 def meaning_of(info: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the entries of `run.json`, or of a manifest's first line, that says what the figures mean."""
-    return {name: dict(_entries(info, name)) for name in ("probe", "smoothing") if _entries(info, name)}
+    return {name: dict(_entries(info, name)) for name in ("probe", "smoothing", "sampler") if _entries(info, name)}
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

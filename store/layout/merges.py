@@ -1,7 +1,7 @@
 """Which parts of a run have been merged into larger ones: `manifest/merges.jsonl`, appended by the compactor alone.
 
-    {"kind": "merge", "table", "path", "attempt", "rank", "steps": [first, last], "rows", "bytes", "checksum",
-     "replaces": [path, …], "merged": ISO time}
+    {"kind": "merge", "table", "path", "attempt", "rank", "evaluation", "steps": [first, last], "rows", "bytes",
+     "checksum", "replaces": [path, …], "merged": ISO time}
 
 A line is what makes the change, at once for every reader: before it the parts it replaces count, after it the merged
 file. A merged file may be merged again. The parts stay on disk until they are collected (`garbage`), so a reader that
@@ -68,7 +68,7 @@ def _merge(run_dir: Path, entry: Mapping[str, Any]) -> Merge:
     Raises:
         KeyError, TypeError, ValueError, IndexError: it is no such line.
     """
-    part = part_of(run_dir, whole(entry["attempt"]), whole(entry["rank"]), entry)
+    part = part_of(run_dir, whole(entry["attempt"]), whole(entry["rank"]), entry, entry.get("evaluation"))
     if entry["kind"] != "merge" or part is None or not all(isinstance(path, str) for path in entry["replaces"]):
         raise ValueError
     return Merge(part, tuple(run_dir / path for path in entry["replaces"]), str(entry.get("merged")), "crc" in entry)

@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from .evaluation_file import EvaluationFile
 from .manifest_file import ManifestFile, Part
 from .run import MANIFEST_FOLDER
 from .schema import TABLES
 
-_PART_NAME = re.compile(r"part-(\d+)-(\d+)-\d+\.parquet")
+_PART_NAME = re.compile(r"part-(\d+-\d+|evaluation-[0-9a-f]{12})-\d+\.parquet")
 _NAMED_WITHIN_SECONDS = 60.0
 """A merged file gets its line this soon, or the compactor was killed in between."""
 
@@ -26,8 +27,13 @@ def named_twice(parts: Sequence[Part]) -> list[str]:
     return [f"{path}: named {n} times, counted once" for path, n in Counter(p.path for p in parts).items() if n > 1]
 
 
-def lost_writers(run_dir: Path, writers: Mapping[int, Sequence[ManifestFile]], names: Collection[str]) -> list[str]:
-    """A line for each attempt or process that has written and whose manifest is gone or shorter than it was."""
+def lost_writers(
+    run_dir: Path,
+    writers: Mapping[int, Sequence[ManifestFile]],
+    evaluations: Sequence[EvaluationFile],
+    names: Collection[str],
+) -> list[str]:
+    """A line for each attempt, process or evaluation that has written and whose manifest is gone or cut short."""
     folder = run_dir / MANIFEST_FOLDER
     vouched = {name for files in writers.values() for file in files for name in file.earlier}
     lines = [
@@ -35,7 +41,8 @@ def lost_writers(run_dir: Path, writers: Mapping[int, Sequence[ManifestFile]], n
         for number in range(1, max(writers, default=0))
         if not any(name.startswith(f"{number:03d}-") for name in [*names, *vouched])
     ]
-    known = {file.path.name: file for files in writers.values() for file in files}
+    known: dict[str, ManifestFile | EvaluationFile] = {file.path.name: file for file in evaluations}
+    known |= {file.path.name: file for files in writers.values() for file in files}
     for number, files in writers.items():
         missing = sorted(set(range(files[0].world_size)) - {file.rank for file in files})
         missing = [rank for rank in missing if f"{number:03d}-{rank:03d}.jsonl" not in names]
@@ -81,7 +88,10 @@ def stray_parts(folder: Path, named: set[Path], sizes: Mapping[str, int]) -> lis
         names = sorted(name for name in os.listdir(folder) if name.endswith(".parquet"))
     except OSError:
         return []
-    return [folder / name for name in names if folder / name not in named and not _new(folder / name, sizes)]
+    texts = {str(path) for path in named}
+    # Paths are dear where there are thousands of files.
+    unnamed = [folder / name for name in names if f"{folder}/{name}" not in texts]
+    return [path for path in unnamed if path not in named and not _new(path, sizes)]
 
 
 def _new(path: Path, sizes: Mapping[str, int]) -> bool:
@@ -90,7 +100,7 @@ def _new(path: Path, sizes: Mapping[str, int]) -> bool:
         return _age(path) < _NAMED_WITHIN_SECONDS
     if not (match := _PART_NAME.fullmatch(path.name)):
         return False
-    manifest = path.parents[1] / MANIFEST_FOLDER / f"{match[1]}-{match[2]}.jsonl"
+    manifest = path.parents[1] / MANIFEST_FOLDER / f"{match[1]}.jsonl"
     try:
         return manifest.stat().st_size > sizes.get(manifest.name, 0)
     except OSError:

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def open_regular(path: Path, *, follow: bool = True) -> BinaryIO:
+def open_regular(path: Path, *, follow: bool = True, buffered: bool = True) -> BinaryIO:
     """A regular file, open for reading.
 
     Args:
         path: the file.
         follow: whether a link is followed.
+        buffered: whether a read gives all that was asked for, as far as it is there; one that is read once needs none.
 
     Raises:
         OSError: it cannot be opened or is no regular file; `strerror` says which.
         ValueError: no file can have that name.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    file = os.fdopen(os.open(path, flags), "rb")
+    file: BinaryIO = os.fdopen(os.open(path, flags), "rb", -1 if buffered else 0)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(0, "not a regular file", str(path))

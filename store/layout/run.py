@@ -177,16 +177,24 @@ def find_runs(folder: Path, *, nested: bool = True) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise RunNotFound(f"no folder {folder}; give the folder of a run, or one that holds runs")
-    inside = sorted(path.parent for path in folder.glob(f"*/{RUN_FILE}"))
+    inside = [folder / name for name in _folders_with(folder, RUN_FILE)]
     if not os.path.lexists(folder / RUN_FILE):
         return inside
     # A stray `run.json` beside runs must not hide them; it is named as a run that cannot be read, or is one more.
     return [folder, *inside] if nested else [folder]
 
 
+def _folders_with(folder: Path, name: str) -> list[str]:
+    """The names of the folders in a folder that hold something called `name`, in order."""
+    try:
+        return sorted(found for found in os.listdir(folder) if os.path.exists(f"{folder}/{found}/{name}"))
+    except OSError:
+        return []
+
+
 def nameless_runs(folder: Path) -> list[str]:
     """A line for each folder that has a manifest and no `run.json`, so that nobody can say what its rows mean."""
-    folders = [folder, *(path.parent for path in folder.glob(f"*/{MANIFEST_FOLDER}"))]
+    folders = [folder, *(folder / name for name in _folders_with(folder, MANIFEST_FOLDER))]
     return [
         f"{path}: has a manifest and no {RUN_FILE}, so it is left out; its Parquet files can still be read directly"
         for path in folders

@@ -1,7 +1,7 @@
 """The columns of every table a run writes: name, Arrow type and meaning, in one place.
 
-There are five Parquet tables: `tokens`, `responses`, `rollups`, `evals` and `costs`. Columns are flat; the entropy
-histogram is the one list. Writer options and views are derived from these definitions, and a test compares
+There are six Parquet tables: `tokens`, `responses`, `rollups`, `evals`, `costs` and `samples`. Columns are flat; the
+entropy histogram is the one list. Writer options and views are derived from these definitions, and a test compares
 `docs/schema.md` with them. Log-probabilities and entropies are in nats. K, the number of ranked candidates, is the
 run's `--probe_k`. It fixes how many `logp_k` and `id_k` columns a run has, so tables of different runs are read by
 name.
@@ -19,19 +19,21 @@ from typing import Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Written to `run.json`. Readers open this version and older ones; a newer one is refused by name.
 
 Version 2 added what the push needs: five columns of `tokens`, five of `rollups`. In runs of version 1 they are NULL.
 Version 3 added the table `costs`, empty in older runs.
 Version 4 added checksums of files, lines and `run.json`, and what figures mean to each attempt.
+Version 5 added what the sampler says of its tokens, `tokens.sampler_logprob`, and evaluations beside training: seven
+columns of `evals`, the table `samples`. In older runs they are NULL, and the table is empty.
 """
 
 Verdict = Literal["right", "wrong", "unjudged"]
 VERDICTS: tuple[Verdict, ...] = ("right", "wrong", "unjudged")
 
-TableName = Literal["tokens", "responses", "rollups", "evals", "costs"]
-TABLES: tuple[TableName, ...] = ("tokens", "responses", "rollups", "evals", "costs")
+TableName = Literal["tokens", "responses", "rollups", "evals", "costs", "samples"]
+TABLES: tuple[TableName, ...] = ("tokens", "responses", "rollups", "evals", "costs", "samples")
 
 ENTROPY_BIN_WIDTH = 0.1
 """Width in nats of a bin of `rollups.entropy_histogram`; bin b counts tokens with b·width ≤ H < (b+1)·width."""
@@ -116,6 +118,10 @@ TOKENS: tuple[Column, ...] = (
     ),
     Column("collision_logprob", pa.float32(), "Σ_v p_v² log p_v, logged where h is. NULL elsewhere."),
     _statistic(
+        "sampler_logprob",
+        "Log-probability that the sampler reported for the token when it drew it; NULL where the sampler reports none.",
+    ),
+    _statistic(
         "logp", "Log-probability of the rank-k candidate, in the precision of `--probe_precision`.", ranked=True
     ),
     _ranked("id", pa.int32(), "Vocabulary id of the rank-k candidate; ties go to the lowest id."),
@@ -178,7 +184,7 @@ EVALS: tuple[Column, ...] = (
     _ATTEMPT,
     _key("step", pa.int32(), "Optimizer steps done when the policy was evaluated (0 = before training)."),
     _WORKER,
-    Column("split", pa.string(), "Which problems: `heldout`, `validation` or `train`.", dictionary=True),
+    Column("split", pa.string(), "Which problems: `heldout`, `validation`, `train` or `benchmark`.", dictionary=True),
     Column("source", pa.string(), "`exact` (answers enumerated) or `sampled` (n drawn, c right).", dictionary=True),
     Column("prompt_id", pa.string(), "Identity of the problem, stable over the run.", dictionary=True),
     Column("n", pa.int32(), "Responses judged right or wrong (`sampled`; NULL when exact)."),
@@ -189,6 +195,31 @@ EVALS: tuple[Column, ...] = (
     Column(
         "success", pa.float64(), "Exact probability that one sampled response is right (`exact`; NULL when sampled)."
     ),
+    Column(
+        "evaluation",
+        pa.string(),
+        "Identity of the evaluation beside training (`simko eval`) that wrote the row; NULL: the run's own.",
+        dictionary=True,
+    ),
+    Column("benchmark", pa.string(), "Its benchmark; NULL: the run's own problems.", dictionary=True),
+    Column("n_truncated", pa.int32(), "Responses that hit the length limit, judged or not. NULL where not recorded."),
+    Column("n_unextracted", pa.int32(), "Responses without a readable answer. NULL where that cannot be told."),
+    _key("samples_requested", pa.int32(), "Responses asked for per problem. NULL where not recorded."),
+    Column("temperature", pa.float64(), "What logits were divided by. NULL: the run's own.", dictionary=False),
+    Column("top_p", pa.float64(), "Nucleus that responses were drawn from. NULL: the run's own.", dictionary=False),
+)
+
+SAMPLES: tuple[Column, ...] = (
+    Column("evaluation", pa.string(), "Identity of the evaluation beside training that drew it.", dictionary=True),
+    Column("benchmark", pa.string(), "Its benchmark.", dictionary=True),
+    _key("step", pa.int32(), "Optimizer steps done when the policy was evaluated (0 = before training)."),
+    Column("prompt_id", pa.string(), "Identity of the problem.", dictionary=True),
+    Column("sample", pa.int32(), "Which response to the problem, from 0."),
+    Column("verdict", pa.string(), "`right`, `wrong` or `unjudged` (the grader could not decide).", dictionary=True),
+    Column("n_tokens", pa.int32(), "Tokens of the response, its end included. NULL where the server does not tell."),
+    Column("truncated", pa.bool_(), "Whether the response hit the length limit instead of ending itself."),
+    Column("extracted", pa.bool_(), "Whether it holds a readable answer. NULL where the task cannot tell."),
+    Column("completion", pa.string(), "Response text."),
 )
 
 COSTS: tuple[Column, ...] = (
@@ -219,6 +250,7 @@ COLUMNS: dict[TableName, tuple[Column, ...]] = {
     "rollups": ROLLUPS,
     "evals": EVALS,
     "costs": COSTS,
+    "samples": SAMPLES,
 }
 
 

@@ -2,12 +2,12 @@
 
     simko compact runs/first
 
-Files of one table, attempt and process are put one after the other into files of up to `FILE_ROWS` rows, in row groups
-of `ROW_GROUP`. A file that is not what was written is named and left as it is, with those it would be merged with. No
-row is dropped and their order is kept, so every query gives the same answer. One line in
-`manifest/merges.jsonl` makes the change (see `merges`). A kill before that line leaves the parts, a kill after it the
-merged file; an unfinished file has a temporary name that no reader opens. The parts stay for at least `GRACE_SECONDS`,
-for readers that looked before (`garbage`).
+Files of one table and one writer (a process of an attempt, or an evaluation) are put one after the other into files of
+up to `FILE_ROWS` rows, in row groups of `ROW_GROUP`. A file that is not what was written is named and left as it is,
+with those it would be merged with. No row is dropped and their order is kept, so every query gives the same answer. One
+line in `manifest/merges.jsonl` makes the change (see `merges`). A kill before that line leaves the parts, a kill after
+it the merged file; an unfinished file has a temporary name that no reader opens. The parts stay for at least
+`GRACE_SECONDS`, for readers that looked before (`garbage`).
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ def locked(run_dir: Path) -> Iterator[None]:
 
 
 def _groups(parts: Sequence[Part]) -> Iterator[list[Part]]:
-    """Runs of parts to merge: of one table, attempt and process, in order, up to `FILE_ROWS` rows each."""
-    by_writer: dict[tuple[str, int, int], list[Part]] = {}
+    """Runs of parts to merge: of one table and writer, in order, up to `FILE_ROWS` rows each."""
+    by_writer: dict[tuple[str, int, int, str | None], list[Part]] = {}
     for part in parts:
-        by_writer.setdefault((part.table, part.attempt, part.rank), []).append(part)
+        by_writer.setdefault((part.table, part.attempt, part.rank, part.evaluation), []).append(part)
     for written in by_writer.values():
         group: list[Part] = []
         rows = 0
@@ -132,7 +132,8 @@ def _merge(run_dir: Path, merges: MergeList, parts: Sequence[Part]) -> int:
     """
     first = parts[0]
     folder = run_dir / first.table
-    name = f"merged-{first.attempt:03d}-{first.rank:03d}-{merges.lines + 1:06d}.parquet"
+    whose = f"evaluation-{first.evaluation}" if first.evaluation else f"{first.attempt:03d}-{first.rank:03d}"
+    name = f"merged-{whose}-{merges.lines + 1:06d}.parquet"
     expected = sum(part.rows for part in parts)
     with finished_file(folder / name) as file:
         for part in parts:  # once it is merged, nobody can tell any more
@@ -147,6 +148,7 @@ def _merge(run_dir: Path, merges: MergeList, parts: Sequence[Part]) -> int:
         "path": f"{first.table}/{name}",
         "attempt": first.attempt,
         "rank": first.rank,
+        "evaluation": first.evaluation,
         "steps": [min(part.first_step for part in parts), max(part.last_step for part in parts)],
         "rows": rows,
         "bytes": file.tell(),

@@ -22,6 +22,14 @@ from ..reading.catalog import Catalog
 from ..reading.incomplete_steps import incomplete_steps
 from .garbage import garbage
 
+_SAMPLES = """
+SELECT evaluation, coalesce(s.n, 0), c.n FROM
+  (SELECT evaluation, sum(n + n_unjudged)::BIGINT AS n FROM all_evals
+   WHERE run = $1 AND evaluation IS NOT NULL AND source = 'sampled' GROUP BY ALL) c
+LEFT JOIN (SELECT evaluation, count(*) AS n FROM all_samples WHERE run = $1 GROUP BY ALL) s USING (evaluation)
+WHERE s.n IS DISTINCT FROM c.n ORDER BY ALL
+"""
+
 
 @dataclass
 class Checkup:
@@ -79,6 +87,12 @@ def check(folder: Path, *, deep: bool = False) -> tuple[list[Checkup], list[str]
                 lost = f"attempt {attempt.attempt} {_gone(attempt)}: what waited to be written is lost"
                 redone = attempt is not run.manifest.attempts[-1]
                 (result.notes if redone else result.findings).append(lost + ", and trained again since" * redone)
+        result.notes += [
+            f"evaluation {file.evaluation} on {file.benchmark}: {len(file.done)} of {file.units} blocks, "
+            f"{file.state()[0]}; the same `simko eval` goes on with it"
+            for file in run.manifest.evaluations
+            if not file.complete and not file.alive()
+        ]
         parts = run.manifest.parts
         result.files, result.rows, result.bytes = len(parts), sum(p.rows for p in parts), sum(p.bytes for p in parts)
         result.findings += [line for line in incomplete_steps(catalog.connection) if line.startswith(f"{run.name}: ")]
@@ -113,6 +127,10 @@ def _contradictions(connection: Any, run: str, info: dict[str, Any]) -> list[str
         ).fetchall()
         if twice:
             lines.append(f"{twice} token rows are there more than once")
+        lines += [
+            f"evaluation {evaluation}: {drawn} responses where {counted} were counted"
+            for evaluation, drawn, counted in connection.execute(_SAMPLES, [run]).fetchall()
+        ]
         probe = info.get("probe")
         rows = probe.get("rows") if isinstance(probe, dict) else None
         rows = rows if isinstance(rows, dict) else {}

@@ -97,10 +97,11 @@ def _found(run_dir: Path, manifest: Manifest, grace: float) -> Iterator[Garbage]
 
 
 def _is_written(run_dir: Path) -> bool:
-    """Whether a process holds the lock of a rank, and so writes the run, wherever it is seen from."""
+    """Whether a process holds the lock of a rank or an evaluation, and so writes the run, wherever it is seen from."""
     from ..posix import fcntl  # here, so that `simko doctor` does without
 
-    for path in (run_dir / MANIFEST_FOLDER).glob(".lock-[0-9]*"):
+    folder = run_dir / MANIFEST_FOLDER
+    for path in (*folder.glob(".lock-[0-9]*"), *folder.glob(".lock-evaluation-*")):
         with contextlib.suppress(OSError), path.open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -23,7 +23,7 @@ import pyarrow as pa
 from ..layout.manifest_file import altered
 from ..layout.schema import TABLES, TableName
 from ..writing.parquet import read_through
-from .loaded_runs import SMALL, largest_k, load_runs, small_rows, vocabularies
+from .loaded_runs import SMALL, Run, largest_k, load_runs, small_rows, vocabularies
 from .views import (
     VIEWS,
     column_types,
@@ -45,6 +45,7 @@ class Catalog:
         folder: a run, a folder of runs, or a list of either.
         views: those that will be asked for; to make them all takes a tenth of a second.
         nested: also the runs in the sub-folders of a run.
+        tables: those whose files are opened; the others are empty (`held_tables` reads them its own way).
 
     Attributes:
         connection: in memory; `con.execute("SELECT … FROM lambda_k")`.
@@ -56,7 +57,12 @@ class Catalog:
     """
 
     def __init__(
-        self, folder: str | Path | Sequence[str | Path], views: Sequence[str] = VIEWS, *, nested: bool = True
+        self,
+        folder: str | Path | Sequence[str | Path],
+        views: Sequence[str] = VIEWS,
+        *,
+        nested: bool = True,
+        tables: Sequence[TableName] = TABLES,
     ) -> None:
         self.runs, self.problems = load_runs(folder, nested=nested)
         self._damaged: set[Path] = set()
@@ -74,9 +80,22 @@ class Catalog:
             self.connection.execute(f"CREATE VIEW all_{table_name} AS {empty_relation(table_name, k)}")
         self.connection.execute(texts_relation({}))
         define_views(self.connection, k, views)
-        for table_name in TABLES:
-            self._read_parts(table_name, k)
-        self._read_vocabulary()
+        self.open_files(tables)
+
+    def open_files(self, tables: Sequence[TableName] = TABLES, runs: Sequence[Run] | None = None) -> None:
+        """Put `all_<table>` on the files of some runs (all of them), and `texts` where tokens are among the tables.
+
+        Files that cannot be opened or do not fit are named and left out.
+        """
+        k = largest_k(self.runs)
+        paths = {table: self._opened_parts(table, k, self.runs if runs is None else runs) for table in tables}
+        types = self._types_of_relations()
+        for table in tables:
+            expected = column_types(table, k)
+            if types[f"all_{table}"] != {"run": "VARCHAR", **expected}:
+                self.connection.execute(parts_relation(table, self._fitting(paths[table], expected), k))
+        if "tokens" in tables:
+            self._read_vocabulary()
 
     def leave_out_damaged_sums(self) -> None:
         """As `leave_out_damaged`, but only where something besides token rows and texts cannot be read.
@@ -109,9 +128,7 @@ class Catalog:
                 if path.is_file() and (problem := self._damage(path, rows)):
                     self._damaged.add(path)
                     self.problems.append(f"{path}: damaged ({problem}); left out")
-        for table_name in TABLES:
-            self._read_parts(table_name, largest_k(self.runs))
-        self._read_vocabulary()
+        self.open_files()
 
     def _damage(self, path: Path, rows: int | None) -> str | None:
         """What is wrong with a file that should have so many rows."""
@@ -133,11 +150,11 @@ class Catalog:
             readable = self._readable(paths, select_texts, "its tokens have no text")
             self.connection.execute(texts_relation({key: path for key, path in files.items() if readable[key]}))
 
-    def _read_parts(self, table: TableName, k: int) -> None:
+    def _opened_parts(self, table: TableName, k: int, runs: Sequence[Run]) -> dict[str, list[Path]]:
         """Put `all_<table>` on the runs' files; those DuckDB cannot open are named and left out."""
         paths = {
             run.name: [p.path for p in run.manifest.parts if p.table == table and p.path not in self._damaged]
-            for run in self.runs
+            for run in runs
         }
         try:
             self.connection.execute(parts_relation(table, paths, k))
@@ -149,9 +166,7 @@ class Catalog:
                 "its rows are left out",
             )
             self.connection.execute(parts_relation(table, paths, k))
-        expected = column_types(table, k)
-        if self._types_of_view(f"all_{table}") != {"run": "VARCHAR", **expected}:
-            self.connection.execute(parts_relation(table, self._fitting(paths, expected), k))
+        return paths
 
     def _readable(
         self, paths: Mapping[str, list[Path]], select: Callable[[Path], str], otherwise: str
@@ -190,12 +205,16 @@ class Catalog:
         """Column → type."""
         return {row[0]: row[1] for row in self.connection.execute(f"DESCRIBE {relation}").fetchall()}
 
-    def _types_of_view(self, name: str) -> dict[str, str]:
-        """Column → type of a view, as it was made: describing it would open every file again."""
+    def _types_of_relations(self) -> dict[str, dict[str, str]]:
+        """`all_<table>` → column → type, as they were made: describing one would open every file again."""
+        types: dict[str, dict[str, str]] = {f"all_{table}": {} for table in TABLES}
         rows = self.connection.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [name]
+            "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE table_name IN "
+            f"({', '.join(map(quote, types))}) ORDER BY column_index"
         )
-        return {row[0]: row[1] for row in rows.fetchall()}
+        for relation, column, type_ in rows.fetchall():
+            types[relation][column] = type_
+        return types
 
 
 def open(folder: str | Path | Sequence[str | Path] = "runs") -> duckdb.DuckDBPyConnection:

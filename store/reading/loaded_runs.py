@@ -20,6 +20,7 @@ from ..layout.manifest import Attempt, Manifest, ManifestReader
 from ..layout.meaning import changes, meaning_of
 from ..layout.run import VOCABULARY_FILE, edited, find_runs, nameless_runs, read_run
 from ..layout.schema import TABLES, TableName
+from .evaluations import EVALUATIONS, evaluation_rows
 
 ATTEMPTS = pa.schema(
     [
@@ -49,15 +50,22 @@ SIZES = pa.schema(
     + [(name, pa.int64()) for name in ("n_files", "n_rows", "n_bytes")]
 )
 RUN_INFO = pa.schema(
-    [(name, pa.string()) for name in ("run", "path", "created", "method", "model", "task", "dataset", "forking_rule")]
+    [(name, pa.string()) for name in ("run", "path", "kind", "created", "method", "model", "task", "dataset")]
+    + [("forking_rule", pa.string())]
     + [("smoothing_k", pa.int32()), ("smoothing_weighting", pa.string())]
     + [("probe_k", pa.int32()), ("temperature", pa.float64()), ("schema_version", pa.int32())]
     + [("rows_every", pa.int32()), ("rows_share", pa.float64()), ("precision", pa.string())]
     + [("vocabulary", pa.string())]
 )
-SMALL = {"sizes": SIZES, "attempts": ATTEMPTS, "breaks": BREAKS, "run_info": RUN_INFO}
+SMALL = {
+    "sizes": SIZES,
+    "attempts": ATTEMPTS,
+    "breaks": BREAKS,
+    "run_info": RUN_INFO,
+    "evaluations": EVALUATIONS,
+}
 TEXTS = pa.schema([("vocabulary", pa.string()), ("token_id", pa.int32()), ("text", pa.string())])
-LARGE: tuple[TableName, ...] = ("tokens", "responses")
+LARGE: tuple[TableName, ...] = ("tokens", "responses", "samples")
 """Tables whose files are read to their ends on opening only where all of them together are small."""
 _VERIFIED_BYTES = 64_000_000
 """How small: reading as many bytes takes 20 ms, a tenth of what opening takes in any case."""
@@ -177,7 +185,7 @@ def small_tables(runs: Sequence[Run]) -> dict[str, pa.Table]:
 
 
 def small_rows(runs: Sequence[Run]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of `attempts`, `breaks` (where figures begin to mean something else), `run_info` and `sizes`."""
+    """The rows of `attempts`, `breaks` (where figures mean something else), `run_info`, `evaluations` and `sizes`."""
     attempts: list[dict[str, Any]] = []
     infos: list[dict[str, Any]] = []
     breaks: list[dict[str, Any]] = []
@@ -198,13 +206,21 @@ def small_rows(runs: Sequence[Run]) -> dict[str, list[dict[str, Any]]]:
                 "run": run.name,
                 "path": str(run.path),
                 **{key: _text(run.info.get(key)) for key in ("created", "method", "model", "task", "dataset")},
+                "kind": _text(run.info.get("kind", "training")),
                 "schema_version": int(run.info["schema_version"]),
                 "vocabulary": run.texts,
                 **_said(run.meaning(logged[-1]) if logged else meaning_of(run.info)),
             }
         )
     sizes = [row for run in runs for row in _sizes(run)]
-    return {"sizes": sizes, "attempts": attempts, "breaks": breaks, "run_info": infos}
+    evaluations = [row for run in runs for row in evaluation_rows(run.name, run.manifest.evaluations)]
+    return {
+        "sizes": sizes,
+        "attempts": attempts,
+        "breaks": breaks,
+        "run_info": infos,
+        "evaluations": evaluations,
+    }
 
 
 def _said(meaning: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,12 +245,12 @@ def _sizes(run: Run) -> list[dict[str, Any]]:
     """Files, rows and bytes by attempt and table."""
     result: dict[tuple[int, str], list[int]] = {}
     for part in run.manifest.parts:
-        sums = result.setdefault((part.attempt, part.table), [0, 0, 0])
+        sums = result.setdefault((part.attempt, part.table), [0, 0, 0])  # attempt 0: evaluations
         for place, number in enumerate((1, part.rows, part.bytes)):
             sums[place] += number
     names = ("n_files", "n_rows", "n_bytes")
     return [
-        {"run": run.name, "attempt": attempt, "table_name": table, **dict(zip(names, sums, strict=True))}
+        {"run": run.name, "attempt": attempt or None, "table_name": table, **dict(zip(names, sums, strict=True))}
         for (attempt, table), sums in sorted(result.items())
     ]
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_READS_ROWS = re.compile(r"\b(all_tokens|tokens|token_push|token_push_terms|push_under)\b", re.I)
+_READS_ROWS = re.compile(
+    r"\b(all_tokens|tokens|token_push|token_push_terms|push_under|token_gradient|mismatch)\b", re.I
+)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.S)
 
 

@@ -80,6 +80,8 @@ class TokenBatch:
         top_logprob: (B, T, K) log-probability of rank 1..K.
         top_id: (B, T, K) int, their vocabulary ids.
         credit: what the loss does at each token, or None where no loss was seen.
+        sampler_logprob: (B, T) log-probability that the sampler reported for the token when it drew it, NaN where it
+            reported none; None where no sampler reports any.
         responses: columns of `responses` for rows to write with the batch, where nobody else writes them.
     """
 
@@ -96,6 +98,7 @@ class TokenBatch:
     top_logprob: Array
     top_id: Array
     credit: Credit | None = None
+    sampler_logprob: Array | None = None
     responses: Mapping[str, Sequence[Any]] | None = None
 
 

@@ -93,9 +93,14 @@ def read_through(path: Path) -> int:
 
 
 def rows_table(
-    table: TableName, columns: Mapping[str, Sequence[Any]], *, k: int, attempt: int, worker: int
+    table: TableName,
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    k: int,
+    attempt: int | None = None,
+    worker: int | None = None,
 ) -> pa.Table:
-    """Rows of a table given by columns; those that are missing are NULL.
+    """Rows of a table given by columns; those that are missing are NULL. Evaluations have no attempt and no worker.
 
     Raises:
         ValueError: a column is unknown or has another length.
@@ -137,14 +142,20 @@ def token_table(batch: TokenBatch, *, k: int, attempt: int, worker: int, rows: L
         if credit.entropy_weight is not None and credit.collision_logprob is not None:
             columns["entropy_weight"] = credit.entropy_weight[mask]
             columns["collision_logprob"] = credit.collision_logprob[mask]
+    if batch.sampler_logprob is not None:
+        reported = batch.sampler_logprob[mask].astype(np.float32)
+        columns["sampler_logprob"] = pa.array(reported, mask=np.isnan(reported))
     logp, ids = rows.stored(batch.top_logprob[mask]), batch.top_id[mask]
     columns |= {f"logp_{rank}": logp[:, rank - 1] for rank in range(1, k + 1)}
     columns |= {f"id_{rank}": ids[:, rank - 1] for rank in range(1, k + 1)}
     schema = arrow_schema("tokens", k)
     arrays = [
-        pa.array(np.ascontiguousarray(columns[field.name]), from_pandas=False).cast(field.type)
-        if field.name in columns
-        else pa.nulls(n, field.type)
+        _array(columns[field.name]).cast(field.type) if field.name in columns else pa.nulls(n, field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(values: Any) -> pa.Array:
+    """Values of a column; NaN stays NaN."""
+    return values if isinstance(values, pa.Array) else pa.array(np.ascontiguousarray(values), from_pandas=False)

@@ -17,7 +17,7 @@ from simko.store.reading.catalog import Catalog
 from simko.store.reading.views import VIEWS
 from simko.store.writing.recorder import Recorder
 
-DERIVED = [view for view in VIEWS if view not in ("tokens", "token_push")]
+DERIVED = [view for view in VIEWS if view not in ("tokens", "token_push", "token_gradient", "mismatch")]
 
 
 def rows(con, sql: str) -> list[tuple]:
@@ -68,7 +68,7 @@ def test_every_snapshot_is_a_whole_state_while_a_writer_appends(tmp_path):
     writer = threading.Thread(
         target=write_demonstration_run,
         args=(tmp_path,),
-        kwargs={"name": "run", "steps": 60, "responses": 8, "flush_seconds": 0.0},
+        kwargs={"name": "run", "steps": 30, "responses": 8, "flush_seconds": 0.0},
     )
     refresher_stop = threading.Event()
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import simko.store
 from batches import random_batch
+from evaluations import header, write_evaluation
 from simko.dashboard.components import live_chart
 from simko.dashboard.components.view import every_nth, plain, runs_folder
 from simko.dashboard.pages.pass_at_k import intervals
@@ -87,44 +88,64 @@ def test_page_on_two_runs(show, runs, page):
         assert {"grpo-run", "simko-run"} <= names
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """A folder without runs."""
+    return tmp_path_factory.mktemp("empty")
+
+
+@pytest.fixture(scope="module")
+def young(tmp_path_factory):
+    """A folder with a run before its first step: the evaluation before training is on disk, the step is not."""
+    folder = tmp_path_factory.mktemp("young")
+    steps = demonstration_steps(folder, name="young", steps=3, flush_seconds=1e6)
+    next(steps)
+    yield folder
+    steps.close()
+
+
+@pytest.fixture(scope="module")
+def torn(tmp_path_factory):
+    """A folder with a run of which a part is torn, and one of a schema that is not known yet."""
+    folder = tmp_path_factory.mktemp("torn")
+    write_demonstration_run(folder, name="newer", steps=2, responses=8)
+    path = folder / "newer" / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99}))
+    write_demonstration_run(folder, name="torn", steps=6, responses=8, flush_seconds=0.0)
+    part = next(p for p in read_manifest(folder / "torn").parts if p.table == "rollups")
+    part.path.write_bytes(part.path.read_bytes()[:-40])
+    return folder
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_page_without_runs_says_what_to_do(show, tmp_path, page):
-    app = show(page, tmp_path)
+def test_page_without_runs_says_what_to_do(show, empty, page):
+    app = show(page, empty)
     assert "simko-train --probe" in app.info[0].value
     assert not figures(app)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_page_of_a_folder_that_is_not_there(show, tmp_path, page):
-    app = show(page, tmp_path / "nowhere")
+def test_page_of_a_folder_that_is_not_there(show, empty, page):
+    app = show(page, empty / "nowhere")
     assert app.info
     if page == "runs":
         assert "nowhere" in app.warning[0].value
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_page_of_a_run_before_its_first_step(show, tmp_path, page):
-    steps = demonstration_steps(tmp_path, name="young", steps=3, flush_seconds=1e6)
-    next(steps)  # the evaluation before training is on disk, the first step is not
-    app = show(page, tmp_path)
+def test_page_of_a_run_before_its_first_step(show, young, page):
+    app = show(page, young)
     if page in ("runs", "health"):
         assert list(app.dataframe[0].value["run"]) == ["young"]
     elif page == "pass_at_k":
         assert figures(app)
     else:
         assert "by itself" in app.info[0].value
-    steps.close()
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_page_beside_a_torn_part_and_a_newer_run(show, tmp_path, page):
-    write_demonstration_run(tmp_path, name="newer", steps=2, responses=8)
-    path = tmp_path / "newer" / "run.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99}))
-    write_demonstration_run(tmp_path, name="torn", steps=6, responses=8, flush_seconds=0.0)
-    part = next(p for p in read_manifest(tmp_path / "torn").parts if p.table == "rollups")
-    part.path.write_bytes(part.path.read_bytes()[:-40])
-    app = show(page, tmp_path)
+def test_page_beside_a_torn_part_and_a_newer_run(show, torn, page):
+    app = show(page, torn)
     assert len(figures(app)) == CHARTS[page]
     if page in ("runs", "health"):
         warnings = " ".join(warning.value for warning in app.warning)
@@ -262,6 +283,26 @@ def test_pass_page_names_sources_apart(show, runs):
         "heldout · exact (enumerated)",
         "train · training rollouts",
     ]
+
+
+def test_a_benchmark_is_shown_where_it_is_chosen(show, runs, tmp_path):
+    folder = shutil.copytree(runs, tmp_path / "runs")
+    own = figures(show("pass_at_k", folder))
+    run = next(path.parent for path in sorted(folder.glob("*/run.json")))
+    write_evaluation(run)
+    write_evaluation(run, "ba9876543210", settings=header()["settings"] | {"temperature": 1.0})
+    app = show("pass_at_k", folder)
+    assert figures(app) == own
+    choices = app.get("button_group")[0]
+    names = [option.content for option in choices.proto.options]
+    assert names[-1] == "aime24 · sampled responses"
+    choices.set_value(names[-1]).run()
+    curves = figures(healthy(app))[0]["data"]
+    assert {k for trace in curves for k in trace["x"]} == {1, 2}  # n = 3 tells no more
+    assert max(len(trace["x"]) for trace in curves) <= 4  # of the two evaluations, the newest: a line, or its band
+    mirrored = show("concentration", folder)
+    mirrored.get("button_group")[0].set_value(names[-1]).run()
+    healthy(mirrored)
 
 
 def test_few_checkpoints_are_called_few(show, tmp_path):

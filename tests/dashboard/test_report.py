@@ -31,14 +31,20 @@ def study_folder(tmp_path_factory):
     return write_study(tmp_path_factory.mktemp("study"), made, planned_only=(EVIL,))
 
 
+@pytest.fixture(scope="module")
+def study_page(study_folder):
+    """The study's report, its verdicts, and its page."""
+    with open_study(study_folder) as study:
+        report, result = study_report(study)
+    return report, result, to_html(report)
+
+
 def figures(page):
     return json.loads(re.search(r'id="figures">(.*?)</script>', page, re.S)[1].replace("<\\/", "</"))
 
 
-def test_a_study_report_shows_every_table_and_figure_and_loads_nothing(study_folder):
-    with open_study(study_folder) as study:
-        report, result = study_report(study)
-    page = to_html(report)
+def test_a_study_report_shows_every_table_and_figure_and_loads_nothing(study_page):
+    report, result, page = study_page
     titles = [block.title for block in report.blocks]
     assert titles[:2] == ["Verdicts", "After training"]
     for title in (
@@ -57,9 +63,8 @@ def test_a_study_report_shows_every_table_and_figure_and_loads_nothing(study_fol
     assert "@import" not in html_alone and "url(" not in html_alone
 
 
-def test_what_a_run_is_called_is_text(study_folder):
-    with open_study(study_folder) as study:
-        page = to_html(study_report(study)[0])
+def test_what_a_run_is_called_is_text(study_page):
+    _, _, page = study_page
     assert EVIL not in page
     assert "&lt;script&gt;alert" in page
     evil = Report(EVIL, EVIL, [Block(EVIL, EVIL, pd.DataFrame({EVIL: [EVIL]}))])

@@ -22,7 +22,7 @@ def trained(tmp_path_factory):
     return folder, done
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
     chromium = shutil.which("chromium")
     if chromium is None:

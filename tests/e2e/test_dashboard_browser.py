@@ -49,45 +49,46 @@ class Writer:
         self._steps.close()
 
 
-@pytest.fixture
-def serve(tmp_path):
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory):
     """Start the dashboard on a folder; returns its address."""
+    home = tmp_path_factory.mktemp("home")
     started: list[subprocess.Popen[bytes]] = []
 
     def start(folder: Path) -> str:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        command = [
-            sys.executable,
-            "-m",
-            "streamlit",
-            "run",
-            str(APP),
-            f"--server.port={port}",
-            "--",
-            "--runs",
-            str(folder),
-        ]
-        with (tmp_path / "server.log").open("wb") as log:
+        command = [sys.executable, "-m", "streamlit", "run", str(APP), f"--server.port={port}", "--", "--runs", folder]
+        log = home / f"{port}.log"
+        with log.open("wb") as output:
             server = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)}
+                command, stdout=output, stderr=output, cwd=home, env={**os.environ, "HOME": str(home)}
             )
         started.append(server)
         address = f"http://127.0.0.1:{port}"
-        for _ in range(300):
+        for _ in range(600):
             try:
                 urllib.request.urlopen(f"{address}/_stcore/health")
                 return address
             except OSError:
-                assert server.poll() is None, (tmp_path / "server.log").read_text()
-                time.sleep(0.2)
-        raise AssertionError("the dashboard did not start: " + (tmp_path / "server.log").read_text())
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.1)
+        raise AssertionError("the dashboard did not start: " + log.read_text())
 
     yield start
     for server in started:
         server.terminate()
+    for server in started:
         server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def done(serve, tmp_path_factory):
+    """The address of a dashboard on a run that is done."""
+    runs = tmp_path_factory.mktemp("done")
+    write_demonstration_run(runs, name="done", steps=6, responses=16)
+    return serve(runs)
 
 
 @pytest.fixture
@@ -158,9 +159,8 @@ def test_a_run_is_followed_without_flicker_and_zoom_stays(serve, page, tmp_path)
         writer.stop()
 
 
-def test_every_page_draws_and_a_token_can_be_asked(serve, page, tmp_path):
-    write_demonstration_run(tmp_path / "runs", name="done", steps=6, responses=16)
-    page.goto(serve(tmp_path / "runs"))
+def test_every_page_draws_and_a_token_can_be_asked(done, page):
+    page.goto(done)
     page.get_by_role("heading", name="What was recorded").wait_for()
     for name in ("Λ(k) over steps", "pass@K", "Concentration", "Entropy", "Push", "Health", "One response"):
         page.get_by_role("link", name=name, exact=True).click()
@@ -206,11 +206,9 @@ def test_the_reader_of_a_response_is_left_alone_while_steps_arrive(serve, page, 
         writer.stop()
 
 
-def test_text_of_charts_is_legible_in_light_and_dark(serve, browser, tmp_path):
-    write_demonstration_run(tmp_path / "runs", name="done", steps=3, responses=8)
-    address = serve(tmp_path / "runs")
+def test_text_of_charts_is_legible_in_light_and_dark(done, browser):
     for scheme in ("light", "dark"):
-        _assert_legible(browser, address, scheme)
+        _assert_legible(browser, done, scheme)
 
 
 def _assert_legible(browser, address: str, scheme: str) -> None:

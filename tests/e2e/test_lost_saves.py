@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+from functools import partial
 
 import pytest
 import simko.store
@@ -11,10 +12,6 @@ from commands import SHORT, command
 
 MODEL, OPTIMIZER = 434_000, 881_000
 """Bytes of the largest files that are saved, about; the files of the log are far smaller."""
-
-
-def with_files_up_to(size):
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def read(folder):
@@ -40,7 +37,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, room, options, line, last_ste
         "train",
         *("--probe", "--run_name", "full", *SHORT, "--pass_at_k_steps", "0", *options),
         cwd=tmp_path,
-        preexec_fn=with_files_up_to(room),
+        before=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (room, room)),
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -479,3 +479,20 @@ def test_left_align_keeps_each_rows_order_and_gaps(rows):
         if before.any():
             assert after[0]
             assert np.diff(moved[after]).tolist() == np.diff(np.flatnonzero(after)).tolist()
+
+
+@pytest.mark.parametrize("given", ["own mask", "mask", "wrong shape"])
+def test_what_the_sampler_reported_goes_to_its_tokens_or_is_refused(given, llama, batch, tmp_path):
+    model = llama()
+    mask = batch["labels"][:, 1:] != -100
+    reported = torch.arange(mask.numel()).view(mask.shape) / -7.0
+    with Probe.attach(model, tmp_path / "run", k=4) as probe, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with probe.batch(step=1, mask=mask if given == "mask" else None) as scope:
+            scope.sampler_logprob = reported[:, 1:] if given == "wrong shape" else reported
+            model(**batch)
+        assert (probe.errors, "shape" in str([w.message for w in caught])) == (
+            (1, True) if "shape" in given else (0, False)
+        )
+    logged = [row["sampler_logprob"] for row in read(tmp_path / "run", "tokens")]
+    assert logged == ([] if "shape" in given else pytest.approx(reported[mask].tolist()))

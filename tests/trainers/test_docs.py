@@ -41,3 +41,17 @@ def test_the_example_code_runs(code, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/study.md", "exec"), {})
     assert "After training" in capsys.readouterr().out
+
+
+def test_the_tasks_are_told_with_their_sources_and_sizes():
+    from simko.trainers.tasks.catalogue import CATALOGUE, STYLES
+    from simko.trainers.tasks.reasoning_gym import EVALUATES
+
+    text = (DOCS / "tasks.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    for name, entry in CATALOGUE.items():
+        (row,) = [row for row in rows if f"`{name}`" in row or f"`{name}:TASK`" in row]
+        sources = [] if entry.name == "gsm8k_math1" or entry.grader in ("listed", "reasoning_gym") else [entry.source]
+        assert all(f"`{source}`" in row for source in sources), name
+        assert entry.rows is None or f"{entry.rows:,}".replace(",", " ") in row, name
+    assert all(f"`{name}`" in text for name in (*STYLES, *EVALUATES))

@@ -43,7 +43,7 @@ def check_groups(n: int, group: int) -> None:
     if n % group:
         raise UsageError(
             f"dynamic sampling needs whole groups on each process: per_device_train_batch_size x steps_per_generation "
-            f"= {n} is no multiple of --num_generations {group}; change one of them, or --dapo_rounds 1"
+            f"= {n} is no multiple of --num_generations {group}; change one of them, or --dynamic_sampling_rounds 1"
         )
 
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import torch
 from transformers import TrainerCallback
 
+from .figures import PREFIX
+
 
 class Diverged(Exception):
     """A figure of the training turned NaN or infinite; the message says which and when."""
@@ -71,8 +73,11 @@ class NaNGuard(TrainerCallback):
 
 
 def _is_judged(name: str) -> bool:
-    return name.startswith(("lambda_", "pass@")) or name == "loss"
+    return name.startswith((PREFIX + "lambda_", PREFIX + "pass_at_")) or name == "loss"
 
 
 def _shown(name: str) -> str:
-    return f"Λ({name.removeprefix('lambda_')})" if name.startswith("lambda_") else name
+    name = name.removeprefix(PREFIX)
+    if name.startswith("lambda_"):
+        return f"Λ({name.removeprefix('lambda_')})"
+    return name.replace("pass_at_", "pass@")

@@ -16,8 +16,8 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 _FIGURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("reward", "reward", "{:6.3f}".format),
     ("frac_reward_zero_std", "signal", lambda without: f"{1 - without:4.0%}"),
-    ("lambda_1", "Λ(1)", "{:7.3f}".format),
-    ("lambda_2", "Λ(2)", "{:7.3f}".format),
+    ("simko/lambda_1", "Λ(1)", "{:7.3f}".format),
+    ("simko/lambda_2", "Λ(2)", "{:7.3f}".format),
     ("entropy", "entropy", "{:6.3f}".format),
     ("clip_ratio/region_mean", "clipped", "{:6.1%}".format),
 )

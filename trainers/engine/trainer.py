@@ -10,7 +10,6 @@ Rows keep their identity through TRL's shuffle and split by tensors added to the
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -24,30 +23,16 @@ from ..objectives import Objective, ScoredBatch
 from .callbacks import EndStep, SaveBetweenRollouts
 from .dynamic_sampling import Rollouts, check_groups, fill
 from .epoch_order import EpochOrder, FollowEpochs
-from .figures import forking_fraction, lambda_figures
+from .figures import forking_fraction, token_figures
 from .logit_gradient import logit_gradient
 from .nan_guard import NaNGuard
 from .normaliser import normalised
 from .rescoring import Rescoring
 from .response_rows import response_columns
+from .sampler_parity import SamplerParity, gaps
 from .saving import saving
 from .scored_batch import RIGHT, UNJUDGED, WRONG, class_shares, loss_mask, scored_batch
-
-_SEAMS = {
-    "_compute_loss": ("self", "model", "inputs"),
-    "_generate_and_score_completions": ("self", "inputs"),
-    "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
-}
-for _name, _expected in _SEAMS.items():
-    if tuple(inspect.signature(getattr(GRPOTrainer, _name)).parameters) != _expected:
-        raise ImportError(f"GRPOTrainer.{_name} has changed its signature; this version of simko needs trl>=1.16,<1.17")
-
-_TEXT_INPUTS = {"self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"}
-_IMAGE_INPUTS = [
-    name
-    for name in inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
-    if name not in _TEXT_INPUTS and not name.startswith("compute_")
-]
+from .seams import IMAGE_INPUTS, SAMPLER_LOGPROB
 
 
 class RankedGRPOTrainer(GRPOTrainer):
@@ -77,6 +62,7 @@ class RankedGRPOTrainer(GRPOTrainer):
         self._sees_ranks = False
         self.rescoring: Rescoring | None = None
         self._nan_guard: NaNGuard | None = None
+        self._sampler_parity: SamplerParity | None = None
         self.add_callback(SaveBetweenRollouts())
         if objective is not None and objective.num_candidates:
             add_ranked_head(self.model, k=objective.num_candidates, temperature=self.temperature)
@@ -109,11 +95,16 @@ class RankedGRPOTrainer(GRPOTrainer):
         self._nan_guard = guard
         self.add_callback(guard)
 
+    def watch_sampler(self, parity: SamplerParity) -> None:
+        """Show the guard every micro-batch whose tokens came with the sampler's log-probabilities."""
+        self._sampler_parity = parity
+        self.add_callback(parity)
+
     def score(self, model: Any, inputs: dict[str, Any]) -> TokenStats:
         """The ranked statistics of a micro-batch under the present parameters."""
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
         attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
-        images = {name: inputs[name] for name in _IMAGE_INPUTS if name in inputs}
+        images = {name: inputs[name] for name in IMAGE_INPUTS if name in inputs}
         self._scored_inputs = inputs
         try:
             width = inputs["completion_ids"].size(1)
@@ -234,6 +225,7 @@ class RankedGRPOTrainer(GRPOTrainer):
                 verdicts=inputs["verdict"],
                 mask=inputs["loss_mask"],
             ) as scope:
+                scope.sampler_logprob = inputs.get(SAMPLER_LOGPROB)
                 loss: torch.Tensor = super()._compute_loss(model, inputs)
                 if self._penalty is not None:
                     loss = loss + self._normalised(self._penalty, inputs)
@@ -245,8 +237,8 @@ class RankedGRPOTrainer(GRPOTrainer):
                 if self.rescoring is not None:
                     self.rescoring.keep(self.state.global_step + 1, model, inputs, self._ranked_output.stats)
             if self._ranked_output is not None:
-                top = self._ranked_output.stats.top_logprob
-                self._note(lambda_figures(top, inputs["loss_mask"], self.accelerator))
+                gap = None if scored is None else gaps(inputs, scored.logprob)
+                self._note(token_figures(self._ranked_output.stats, inputs["loss_mask"], gap, self.accelerator))
             if self._nan_guard is not None:
                 self._nan_guard.see(loss)
             return loss
@@ -256,6 +248,8 @@ class RankedGRPOTrainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         logprob, entropy, aux_loss = super()._get_per_token_logps_and_entropies(*args, **kwargs)
         inputs = self._scored_inputs
+        if inputs is not None and self._sampler_parity is not None:
+            self._sampler_parity.see(inputs, logprob, self.state.global_step + 1)
         if inputs is None or (self.objective is None and not self.probe.active):
             return logprob, entropy, aux_loss
         self._scored = scored_batch(
@@ -271,8 +265,7 @@ class RankedGRPOTrainer(GRPOTrainer):
         surrogate = self.objective(self._scored)
         inputs["advantages"], self._penalty = surrogate.advantages, surrogate.penalty
         if surrogate.forking is not None:
-            share = forking_fraction(surrogate.forking, inputs["loss_mask"], self.accelerator)
-            self._note({"forking_fraction": share})
+            self._note(forking_fraction(surrogate.forking, inputs["loss_mask"], self.accelerator))
         return surrogate.logprob, entropy, aux_loss
 
     def _token_share(self, inputs: dict[str, Any], scored: ScoredBatch) -> torch.Tensor:

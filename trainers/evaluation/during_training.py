@@ -56,4 +56,5 @@ class HeldoutPassAtK:
         )
         self._probe.evals({"step": [step] * len(result), **result.columns})
         self._say(f"step {step}  {result.line}")
-        trainer.log_figures({f"pass@{k}": value for k, value in result.pass_at_k.items()})
+        # No `@`: not every tracker takes a name with one.
+        trainer.log_figures({f"simko/pass_at_{k}": value for k, value in result.pass_at_k.items()})

@@ -54,7 +54,7 @@ def sample_responses(
         top_k=0,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=_end_tokens(model, tokenizer),
+        eos_token_id=end_tokens(model, tokenizer),
         disable_compile=True,
     )
     ids = encode_prompts(tokenizer, prompts)
@@ -62,10 +62,10 @@ def sample_responses(
     longest = max(map(len, ids), default=0) + max_new_tokens
     size = max(1, batch_tokens // longest)
     texts: list[list[str]] = [[] for _ in prompts]
-    with _sampling_mode(model, seed):
+    with sampling_mode(model, seed):
         for first in range(0, len(rows), size):
             part = rows[first : first + size]
-            inputs = _left_padded([ids[i] for i in part], tokenizer.pad_token_id, model.device)
+            inputs = left_padded([ids[i] for i in part], tokenizer.pad_token_id, model.device)
             output = model.generate(**inputs, generation_config=settings)
             responses = output[:, inputs["input_ids"].size(1) :]
             decoded = response_texts(tokenizer, responses, exact=exact, ends=settings.eos_token_id)
@@ -88,14 +88,15 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[Any]) -> list[list[int]]:
     return ids
 
 
-def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
     """Every token that ends a response: those the model declares, and the tokenizer's."""
     declared = model.generation_config.eos_token_id
     declared = [] if declared is None else [declared] if isinstance(declared, int) else list(declared)
     return list(dict.fromkeys([*declared, tokenizer.eos_token_id]))
 
 
-def _left_padded(rows: Sequence[list[int]], pad: int, device: Any) -> dict[str, torch.Tensor]:
+def left_padded(rows: Sequence[list[int]], pad: int, device: Any) -> dict[str, torch.Tensor]:
+    """Ids and mask, (B, longest row), as `generate` takes them."""
     width = max(map(len, rows))
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
@@ -103,7 +104,7 @@ def _left_padded(rows: Sequence[list[int]], pad: int, device: Any) -> dict[str, 
 
 
 @contextmanager
-def _sampling_mode(model: Any, seed: int) -> Iterator[None]:
+def sampling_mode(model: Any, seed: int) -> Iterator[None]:
     """No gradients, no dropout, a seed of our own; afterwards everything is as it was."""
     training = model.training
     devices = [model.device] if model.device.type == "cuda" else []

@@ -7,7 +7,10 @@ that matter at its size. The options of the methods come from their entries in `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Optional, get_type_hints
 
 from .methods import METHODS, method_options
@@ -55,9 +58,30 @@ class SharedArguments:
         "checkpoint folders, to go back to that step.",
         "run",
     )
+    plan: bool = _option(
+        False, "Print what the run would do, need and write, check what can be checked, and start nothing.", "run"
+    )
+    num_processes: int | None = _option(
+        None,
+        "How many processes the batch sizes are meant for; a launch with another number is told so. Launching them is "
+        "the launcher's business.",
+        "run",
+        _COUNT,
+    )
     on_nan: Literal["stop", "warn"] = _option(
         "stop",
         "What to do when the loss, Λ(k) or pass@k turns NaN or infinite: stop, or warn and go on.",
+        "run",
+    )
+    sampler_gap: float = _option(
+        0.1,
+        "Largest mean |difference| in nats between the sampler's log-probs and the trainer's; with --use_vllm.",
+        "run",
+        Limits(above=0.0),
+    )
+    on_sampler_gap: Literal["stop", "warn"] = _option(
+        "stop",
+        "What to do when the sampler's log-probs are further from the trainer's: stop, or warn and go on.",
         "run",
     )
     task: str | None = _option(
@@ -91,6 +115,13 @@ class SharedArguments:
         "Held-out problems for pass@k, given like --dataset; built-in tasks have their own held-out split.",
         "data",
     )
+    lora_r: int | None = _option(
+        None, "Rank of low-rank adapters to train instead of the model's own weights; default: none.", "data", _COUNT
+    )
+    lora_alpha: int | None = _option(None, "Scale of the adapters; default: twice --lora_r.", "data", _COUNT)
+    lora_target_modules: str = _option(
+        "all-linear", "Modules that get adapters, by name with commas between them, or `all-linear`.", "data"
+    )
     share_prompts: bool = _option(
         False,
         "Run the beginning that several responses share through the model once, in generation, scoring and evaluation; "
@@ -98,6 +129,13 @@ class SharedArguments:
         "data",
     )
     method: str = _option("simko", f"Training method: {', '.join(METHODS)}.", "method")
+    dynamic_sampling_rounds: int | None = _option(
+        None,
+        "Rounds of generation at most to fill a batch with groups whose rewards differ; default: 1, takes groups as "
+        "they come (dapo: 3).",
+        "method",
+        _COUNT,
+    )
     probe: bool = _option(
         False, "Log per-token ranked statistics, roll-ups and pass@k to Parquet in the run's folder.", "probe"
     )
@@ -203,15 +241,17 @@ class OwnOption:
     method: str | None
 
 
-def own_options() -> dict[str, OwnOption]:
-    """Our options by name, in the order of the help."""
+@cache
+def own_options() -> Mapping[str, OwnOption]:
+    """Our options by name, in the order of the help; worked out once, since a study asks a thousand times."""
     types = get_type_hints(RunArguments)
     options = []
     for name, entry in RunArguments.__dataclass_fields__.items():
         about: Help = entry.metadata["help"]
         options.append(OwnOption(name, types[name], entry.default, str(about), about.group, about.limits, about.method))
     order = list(GROUPS)
-    return {option.name: option for option in sorted(options, key=lambda option: order.index(option.group))}
+    options.sort(key=lambda option: order.index(option.group))
+    return MappingProxyType({option.name: option for option in options})
 
 
 RECIPE_KEYS = (
@@ -226,6 +266,7 @@ RECIPE_KEYS = (
 """Own options that every recipe must set."""
 
 RENAMED = {
+    "dapo_rounds": "dynamic_sampling_rounds",
     "kl_cov_share": "kl_cov_ratio",
     "clip_cov_share": "clip_cov_ratio",
     "simko_half": "simko_terms",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ from ...store.layout.run import LARGEST_RUN_FILE, check_name
 from ..engine.checkpoints import split_resume
 from .arguments import RENAMED, own_options
 from .known_options import trl_options
-from .methods import METHODS, check_options
+from .methods import METHODS, check_options, owner
 from .recipe_files import GENERATED, read_recipe, recipe, tasks_with_recipes
 from .values import TRL_LIMITS, check_value, hint, members
 
@@ -45,6 +45,8 @@ class Layers:
         run_dir: the run's folder.
         resumes: whether the run that is there goes on.
         notes: what the person did not say and might want to know, a line each.
+        plans: whether the run is only to be planned.
+        missing: what the run needs and is not installed, a line each; empty unless the run is only planned.
     """
 
     arguments: list[str]
@@ -54,6 +56,8 @@ class Layers:
     run_dir: Path
     resumes: bool
     notes: list[str]
+    plans: bool = False
+    missing: list[str] = field(default_factory=list)
 
 
 def read_layers(arguments: list[str]) -> Layers:
@@ -72,6 +76,7 @@ def read_layers(arguments: list[str]) -> Layers:
             check_option(name, value)
     layers: list[dict[str, Any]] = []
     given = list(flags)
+    of_recipe: list[str] = []
     resume = flags.get("resume")
     if "resume" in flags:
         if not resume:
@@ -80,7 +85,7 @@ def read_layers(arguments: list[str]) -> Layers:
         layers.append({**saved_options(run_dir), "output_dir": str(run_dir), "resume": resume})
     if config is not None:
         layers.append(_checked_recipe(config))
-        given += layers[-1]
+        of_recipe = list(layers[-1])
 
     def value_of(name: str) -> Any:
         """The value an option will have: flags first, then the layers, the last one winning."""
@@ -104,12 +109,21 @@ def read_layers(arguments: list[str]) -> Layers:
     method = value_of("method") or "simko"
     if method not in METHODS:
         raise UsageError(f"unknown --method {method}{hint(method, METHODS)}")
-    check_options(method, given)  # a resumed run's own options hold the recipe's for other methods too
-    _check_packages(value_of)
+    # A resumed run's own options hold the recipe's for other methods too, and so does a recipe whose method a flag
+    # has changed.
+    written_for = layers[-1].get("method", method) if config is not None else method
+    check_options(method, [*given, *(name for name in of_recipe if owner(name) != written_for)])
+    plans = "plan" in flags and str(flags["plan"]).lower() not in ("false", "0", "no")
+    missing = _missing_packages(value_of)
+    if missing and not plans:
+        raise UsageError(missing[0])
     run_name = f"{task.replace(':', '-')}-{method}-{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}"
-    defaults = {**recipe(task), **METHODS[method].config, "task": task, "run_name": run_name, "report_to": "none"}
+    defaults = {**recipe(task), **METHODS[method].settings, "task": task, "run_name": run_name, "report_to": "none"}
     layers.insert(0, defaults)
-    return Layers(arguments, layers, task, method, _run_dir(value_of), value_of("resume") is not None, notes)
+    if method != written_for:
+        layers.append(METHODS[method].settings)  # its own settings, not those of the method the recipe is for
+    resumes = value_of("resume") is not None
+    return Layers(arguments, layers, task, method, _run_dir(value_of), resumes, notes, plans, missing)
 
 
 def take(arguments: list[str], name: str) -> str | None:
@@ -224,8 +238,13 @@ def _flags(arguments: list[str]) -> Iterator[tuple[str, str | None]]:
         yield flag.replace("-", "_"), value if equals else None if alone else following
 
 
-def _check_packages(value_of: Any) -> None:
-    """Refuse trackers and engines that are not installed, before the model is loaded."""
+def _missing_packages(value_of: Any) -> list[str]:
+    """Trackers and engines that are asked for and not installed, before the model is loaded.
+
+    Raises:
+        UsageError: there is no such tracker.
+    """
+    missing = []
     trackers = value_of("report_to")
     for name in trackers if isinstance(trackers, list) else [trackers]:
         if name in (None, "none", "all"):
@@ -233,11 +252,10 @@ def _check_packages(value_of: Any) -> None:
         if name not in _TRACKERS:
             raise UsageError(f"unknown --report_to {name}{hint(name, ['none', 'all', *_TRACKERS])}")
         if find_spec(_TRACKERS[name]) is None:
-            raise UsageError(f"--report_to {name} needs the package {_TRACKERS[name]}: pip install {_TRACKERS[name]}")
+            missing.append(f"--report_to {name} needs the package {_TRACKERS[name]}: pip install {_TRACKERS[name]}")
     if str(value_of("use_vllm")).lower() in ("true", "1", "yes") and find_spec("vllm") is None:
-        raise UsageError(
-            "--use_vllm needs the package vllm, which is not installed; without it TRL generates in process"
-        )
+        missing.append("--use_vllm needs the package vllm, which is not installed; without it TRL generates in process")
+    return missing
 
 
 def _run_dir(value_of: Any) -> Path:

@@ -34,7 +34,6 @@ class Option:
         help: what it is, in a line.
         type: the type of its value; a Literal is a choice.
         parameter: the parameter of the objective it becomes, where that has another name (`lambda` is a keyword).
-        to: whether the objective or the trainer takes it.
         limits: which values it can have.
         group_limit: how it is bounded by the number of responses per prompt, if it is.
     """
@@ -44,7 +43,6 @@ class Option:
     help: str
     type: Any = float
     parameter: str | None = None
-    to: Literal["objective", "trainer"] = "objective"
     limits: Limits = field(default_factory=Limits)
     group_limit: Literal["below", "at most"] | None = None
 
@@ -58,6 +56,7 @@ class Method:
         objective: `module:Class` in `trainers/objectives/`; None is TRL's own loss.
         options: what a person can set of it.
         config: TRL options it sets; a recipe or a flag overrides them.
+        shared: the same of our own options that every method has.
         source: the paper and its equations.
     """
 
@@ -66,6 +65,12 @@ class Method:
     options: tuple[Option, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
     source: str = ""
+    shared: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every option it sets."""
+        return self.config | self.shared
 
 
 _UNCLIPPED = 1e6
@@ -170,13 +175,8 @@ METHODS: dict[str, Method] = {
     ),
     "dapo": Method(
         "clip .2/.28, and dynamic sampling: groups whose rewards do not differ are sampled again",
-        options=(
-            Option(
-                "rounds", 3, "Rounds of generation at most to fill a batch with groups whose rewards differ; 1: take "
-                "them as they come.", int, to="trainer", limits=_COUNT,
-            ),
-        ),
         config={"loss_type": "dapo", "epsilon_high": 0.28},
+        shared={"dynamic_sampling_rounds": 3},
         source="arXiv 2503.14476",
     ),
     "gspo": Method(
@@ -220,18 +220,14 @@ def objective_of(run: RunArguments) -> Any:
     module, name = place.split(":")
     make = getattr(import_module(f"..objectives.{module}", __package__), name)
     try:
-        return make(**_values(run, "objective"))
+        return make(**_values(run))
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
-def trainer_settings(run: RunArguments) -> dict[str, Any]:
-    """What the trainer takes of the method's options, by parameter."""
-    return _values(run, "trainer")
-
-
-def _values(run: RunArguments, to: str) -> dict[str, Any]:
-    options = [option for option in METHODS[run.method].options if option.to == to]
+def _values(run: RunArguments) -> dict[str, Any]:
+    """What the objective takes of the method's options, by parameter."""
+    options = METHODS[run.method].options
     values = {option.parameter or option.name: getattr(run, f"{run.method}_{option.name}") for option in options}
     return {name: value for name, value in values.items() if value is not None}
 

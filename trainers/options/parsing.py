@@ -84,7 +84,7 @@ def as_options(run: RunArguments, config: SimkoConfig) -> dict[str, Any]:
 
     Those that differ from the default of their class, or from what the recipe or the method would make of them.
     """
-    layered = {**recipe(run.task or "countdown"), **METHODS[run.method].config}
+    layered = {**recipe(run.task or "countdown"), **METHODS[run.method].settings}
     options: dict[str, Any] = {}
     for part in (run, config):
         for option in fields(part):

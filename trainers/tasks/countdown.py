@@ -21,6 +21,7 @@ from typing import Any
 
 from ...store.layout.schema import Verdict
 from .base import extracted_listed, judge_listed
+from .catalogue import Benchmark
 
 NUMBERS = range(1, 10)
 TARGETS = range(1, 51)
@@ -137,7 +138,7 @@ class Countdown:
 
     enumerates_answers = True
     stop: tuple[str, ...] = ()
-    settings = None
+    settings: Benchmark | None = None
 
     def __init__(self, count: int = 3) -> None:
         self.name = "countdown" if count == 3 else f"countdown{count}"

@@ -72,7 +72,7 @@ class MathTask:
         self.max_completion_length = max_completion_length
         self.prompts = Prompts(MATH, tokenizer, prompt_style, name)
         self.stop = self.prompts.stop
-        self.settings = settings and replace(settings, prompt=self.prompts.style, stop=self.stop)
+        self.settings: Benchmark | None = settings and replace(settings, prompt=self.prompts.style, stop=self.stop)
         self.train = None if train is None else self._load(train, "train", limit)
         self.validation = None
         self.heldout = None if heldout is None else self._load(heldout, "eval", eval_limit)

@@ -55,7 +55,7 @@ class PuzzleTask:
         self.prompts = Prompts(form, tokenizer, prompt_style, self.name)
         self.stop = self.prompts.stop
         self.max_completion_length = entry.max_completion_length
-        self.settings = replace(entry, prompt=self.prompts.style, stop=self.stop)
+        self.settings: Benchmark | None = replace(entry, prompt=self.prompts.style, stop=self.stop)
         self._newest: tuple[list[str], list[bool]] = ([], [])
         self.train: Any = None
         self.heldout: Any = None

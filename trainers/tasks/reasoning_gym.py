@@ -24,7 +24,7 @@ from typing import Any
 from ...store.errors import nearest
 from ...store.layout.schema import Verdict
 from ..errors import PackageMissing, TaskOptionRefused, TaskUnknown
-from .catalogue import CATALOGUE
+from .catalogue import CATALOGUE, Benchmark
 from .prompts import PromptFormat, Prompts, cut
 from .task_options import read_options
 
@@ -147,7 +147,7 @@ class ReasoningGymTask:
         one_line = self.stop == ("\n",)
         entry = CATALOGUE[FAMILY]
         self.max_completion_length = ONE_LINE_TOKENS if one_line else entry.max_completion_length
-        self.settings = replace(
+        self.settings: Benchmark | None = replace(
             entry,
             name=self.name,
             rows=None,

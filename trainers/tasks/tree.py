@@ -13,6 +13,7 @@ from typing import Any
 
 from ...store.layout.schema import Verdict
 from .base import extracted_listed, judge_listed
+from .catalogue import Benchmark
 
 ACTIONS = ("A", "B", "C", "D")
 DEPTH = 3
@@ -31,7 +32,7 @@ class Tree:
     max_completion_length = DEPTH + 2
     validation = None
     stop: tuple[str, ...] = ()
-    settings = None
+    settings: Benchmark | None = None
 
     def __init__(self) -> None:
         from datasets import Dataset

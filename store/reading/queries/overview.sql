@@ -6,7 +6,7 @@ WITH latest AS (
     QUALIFY step = max(step) OVER (PARTITION BY run)
 ),
 evaluated AS (
-    SELECT run, split, source, step, k, pass_at_k FROM pass_at_k WHERE k <= 256
+    SELECT run, split, source, step, k, pass_at_k FROM pass_at_k WHERE k <= 256 AND benchmark IS NULL
     QUALIFY dense_rank() OVER (
         PARTITION BY run ORDER BY CASE source WHEN 'exact' THEN 0 WHEN 'sampled' THEN 1 ELSE 2 END, step DESC, split
     ) = 1

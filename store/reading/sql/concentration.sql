@@ -21,6 +21,6 @@ chosen AS (
     JOIN (SELECT run, max(step) AS last_step FROM steps GROUP BY run) l ON l.run = p.run
     ASOF LEFT JOIN (SELECT run, step FROM steps) s ON s.run = p.run AND p.wanted <= s.step
 )
-SELECT c.run, c.step, c.split, c.source, c.k, c.pass_at_k, c.stderr, c.n_problems, c.trained_step,
+SELECT c.run, c.step, c.split, c.source, c.k, c.pass_at_k, c.stderr, c.n_problems, c.benchmark, c.evaluation, c.trained_step,
        s.lambda_1, s.lambda_2, s.lambda_3, s.probability_1, s.entropy
 FROM chosen c JOIN steps s ON s.run = c.run AND s.step = c.trained_step;

@@ -67,7 +67,7 @@ def test_text_steers_no_terminal():
     assert table.lines(None) == ["a\\x1b[2J", "b\\x1b[0m"]
 
 
-@pytest.mark.parametrize("columns", [100, 80, 60])
+@pytest.mark.parametrize("columns", [100, 60])
 @pytest.mark.parametrize(
     "arguments", [["ls"], ["show", "grpo-short"], ["diff", "grpo-short", "simko-short"], ["query", "overview"]]
 )

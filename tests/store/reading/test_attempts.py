@@ -108,3 +108,10 @@ def test_a_run_json_that_was_changed_is_named_however_it_is_spelt(tmp_path):
     (run / "run.json").write_text(json.dumps({**content, "method": "grpo"}))
     (problem,) = Catalog(run).problems
     assert "changed since it was written" in problem
+
+
+def test_another_sampler_is_another_meaning_and_one_that_was_not_stated_is_none():
+    ours = {"sampler": {"engine": "transformers", "logprobs": "none", "top_p": 1.0}}
+    vllm = {"sampler": {"engine": "vllm server", "logprobs": "raw", "top_p": 1.0}}
+    assert changes(ours, vllm) == ["sampler transformers → vllm server", "sampler's log-probs none → raw"]
+    assert changes({}, vllm) == []

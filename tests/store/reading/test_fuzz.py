@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from batches import expected_lambda
 from effort import effort
+from evaluations import write_evaluation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -101,6 +102,7 @@ def two_runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     for name in ("good", "strange"):
         write_demonstration_run(folder, name=name, steps=2, responses=4)
+        write_evaluation(folder / name)
     return folder
 
 
@@ -127,8 +129,8 @@ def test_any_columns_in_a_file_are_survived(data, table, views, two_runs):
             )
         strange = pa.table({name: pa.nulls(3, type_) for name, type_ in (types or {"new": pa.int32()}).items()})
         pq.write_table(strange, part.path)
-        manifest = Path(folder) / "strange" / "manifest" / "001-000.jsonl"
-        manifests.rewrite(manifest, lambda entry: as_it_is(entry, part))
+        for manifest in (Path(folder) / "strange" / "manifest").glob("*.jsonl"):
+            manifests.rewrite(manifest, lambda entry: as_it_is(entry, part))
 
         catalog, alone = Catalog(folder), Catalog(Path(folder) / "good")
         assert all("strange" in problem for problem in catalog.problems)

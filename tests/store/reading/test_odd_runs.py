@@ -61,17 +61,17 @@ def infinite(path):
     path.write_text('{"schema_version": 1e999}')
 
 
-@pytest.mark.parametrize("made", [fifo, folder, device, deep, large, binary, text, infinite])
-@pytest.mark.parametrize("command", ["ls", "doctor"])
-def test_a_run_json_that_is_none(made, command, good, tmp_path, capsys):
+def test_run_jsons_that_are_none(good, tmp_path, capsys):
     shutil.copytree(good, tmp_path / "runs" / "good")
-    (tmp_path / "runs" / "odd").mkdir()
-    made(tmp_path / "runs" / "odd" / "run.json")
-    code = main([command, "--runs", str(tmp_path / "runs")])
-    captured = capsys.readouterr()
-    assert code == (0 if command == "ls" else 1)
-    assert "good" in captured.out and "odd" in captured.out + captured.err
-    assert "Traceback" not in captured.err
+    for made in (fifo, folder, device, deep, large, binary, text, infinite):
+        (tmp_path / "runs" / f"odd-{made.__name__}").mkdir()
+        made(tmp_path / "runs" / f"odd-{made.__name__}" / "run.json")
+    odd = {path.name for path in (tmp_path / "runs").glob("odd-*")}
+    for command, code in (("ls", 0), ("doctor", 1)):
+        assert main([command, "--runs", str(tmp_path / "runs")]) == code
+        captured = capsys.readouterr()
+        assert "good" in captured.out and "Traceback" not in captured.err
+        assert len(odd) == 8 and {name for name in odd if name in captured.out + captured.err} == odd
     with simko.store.open(tmp_path / "runs") as connection:
         assert connection.execute("SELECT run FROM runs").fetchall() == [("good",)]
 

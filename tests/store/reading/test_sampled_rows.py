@@ -13,34 +13,31 @@ EXACT = ("rollups", "lambda_k", "pass_at_k", "concentration", "push", "responses
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def opened(tmp_path_factory):
     """The same run with all its token rows and with some."""
     folder = tmp_path_factory.mktemp("sampled")
     write_demonstration_run(folder / "whole", name="run", steps=8, responses=16)
     write_demonstration_run(folder / "some", name="run", steps=8, responses=16, rows=LoggedRows(4, 0.25, "bfloat16"))
-    return folder
+    with simko.store.open(folder / "whole") as whole, simko.store.open(folder / "some") as some:
+        yield {"whole": whole, "some": some}
 
 
 @pytest.mark.parametrize("view", EXACT)
-def test_views_over_roll_ups_are_the_same(folder, view):
+def test_views_over_roll_ups_are_the_same(opened, view):
     answers = []
-    for which in ("whole", "some"):
-        with simko.store.open(folder / which) as connection:
-            # Sums of doubles depend on the order of rows in the last digit.
-            columns = ", ".join(
-                f"round({name}, 9)" if kind == "DOUBLE" else name
-                for name, kind, *_ in connection.execute(f"DESCRIBE {view}").fetchall()
-            )
-            answers.append(sorted(connection.sql(f"SELECT {columns} FROM {view}").fetchall(), key=repr))
+    for connection in opened.values():
+        # Sums of doubles depend on the order of rows in the last digit.
+        columns = ", ".join(
+            f"round({name}, 9)" if kind == "DOUBLE" else name
+            for name, kind, *_ in connection.execute(f"DESCRIBE {view}").fetchall()
+        )
+        answers.append(sorted(connection.sql(f"SELECT {columns} FROM {view}").fetchall(), key=repr))
     assert answers[0] == answers[1] and answers[0]
 
 
-def test_views_over_token_rows_hold_those_that_are_there(folder):
-    rows, answers = LoggedRows(4, 0.25), {}
-    for which in ("whole", "some"):
-        with simko.store.open(folder / which) as connection:
-            answers[which] = connection.sql("SELECT * FROM token_push ORDER BY step, response_id, position").df()
-    whole, some = answers["whole"], answers["some"]
+def test_views_over_token_rows_hold_those_that_are_there(opened):
+    rows, every = LoggedRows(4, 0.25), "SELECT * FROM token_push ORDER BY step, response_id, position"
+    whole, some = opened["whole"].sql(every).df(), opened["some"].sql(every).df()
     kept = whole[rows.of(whole.response_id.to_numpy()) & whole.step.isin([1, 4, 8])]
     keys = ["step", "response_id", "position", "token_id", "verdict", "weight"]
     assert kept[keys].to_numpy().tolist() == some[keys].to_numpy().tolist() and 0 < len(some) < len(whole) / 4
@@ -49,16 +46,14 @@ def test_views_over_token_rows_hold_those_that_are_there(folder):
 
 
 @pytest.mark.parametrize("name", sorted(named_queries()))
-def test_every_named_query_answers_on_sampled_rows(folder, name):
+def test_every_named_query_answers_on_sampled_rows(opened, name):
     query = named_queries()[name]
-    with simko.store.open(folder / "some") as connection:
-        connection.sql(query.sql, params=query.parameters({}) or None).fetchall()
+    opened["some"].sql(query.sql, params=query.parameters({}) or None).fetchall()
 
 
-def test_the_runs_that_are_sampled_are_told(folder):
-    for which, words in (("whole", {}), ("some", {"run": "token rows of 1 in 4 steps, 1 in 4 responses"})):
-        with simko.store.open(folder / which) as connection:
-            assert sampled_runs(connection) == words
+def test_the_runs_that_are_sampled_are_told(opened):
+    assert sampled_runs(opened["whole"]) == {}
+    assert sampled_runs(opened["some"]) == {"run": "token rows of 1 in 4 steps, 1 in 4 responses"}
 
 
 @pytest.mark.parametrize(

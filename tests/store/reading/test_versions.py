@@ -18,10 +18,13 @@ from simko.store.reading.views import VIEWS
 FIXTURES = Path(__file__).parent / "fixtures"
 VERSIONS = sorted(path.name for path in FIXTURES.glob("v*"))
 SINCE = {  # column → the version that has it first
+    ("evals", "benchmark"): 5,
+    ("samples", "completion"): 5,
     ("tokens", "ratio"): 2,
     ("tokens", "weight"): 2,
     ("rollups", "sum_push_1"): 2,
     ("rollups", "sum_shift_1"): 2,
+    ("tokens", "sampler_logprob"): 5,
 }
 
 

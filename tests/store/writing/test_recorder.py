@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_floats_have_no_dictionary_and_names_repeat_do(tmp_path):
     assert "RLE_DICTIONARY" not in columns["logp_1"].encodings
     assert columns["logp_1"].compression == "ZSTD"
     split = {name for name, column in columns.items() if "BYTE_STREAM_SPLIT" in column.encodings}
-    assert split == {"logprob", "entropy", "collision", "logp_1", "logp_2", "logp_3", "logp_4"}
+    assert split == {"logprob", "sampler_logprob", "entropy", "collision", "logp_1", "logp_2", "logp_3", "logp_4"}
     assert {columns[name].physical_type for name in split} == {"FLOAT"}  # all that older readers know to put together
 
 
@@ -204,6 +205,7 @@ def test_a_forked_child_leaves_the_recorder_alone(tmp_path):
 
 FULL_DISK = """
 import resource, sys, warnings
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from batches import random_batch
@@ -241,6 +243,7 @@ def test_a_full_disk_leaves_a_readable_run_and_no_rubbish(tmp_path):
 
 KILLED = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from batches import random_batch
@@ -324,3 +327,23 @@ def test_ended_steps_do_not_pile_up_in_memory(tmp_path):
             recorder.end_step(step)
     spans = [part.last_step - part.first_step + 1 for part in read_manifest(run).parts if part.table == "rollups"]
     assert spans == [3, 3, 3]
+
+
+def test_what_the_sampler_reported_is_written_and_null_where_it_reported_nothing(tmp_path):
+    run, rng = new_run(tmp_path / "run"), np.random.default_rng(0)
+    batches = [random_batch(1, rng), random_batch(2, rng)]
+    reported = batches[1].logprob + rng.normal(0, 0.1, batches[1].logprob.shape).astype(np.float32)
+    reported[0, 0] = np.nan
+    batches[1] = replace(batches[1], sampler_logprob=reported)
+    with Recorder(run, k=4, attempt=1) as recorder:
+        for batch in batches:
+            recorder.put(batch)
+            recorder.end_step(batch.step)
+    with simko.store.open(run) as connection:
+        rows = connection.execute(
+            "SELECT step, sampler_logprob FROM tokens ORDER BY step, response_id, position"
+        ).fetchall()
+    expected = [(1, None)] * int(batches[0].mask.sum())
+    expected += [(2, None if np.isnan(x) else pytest.approx(x, abs=0)) for x in reported[batches[1].mask]]
+    assert rows == expected
+    assert rows.count((2, None)) == 1

@@ -39,9 +39,9 @@ def test_a_logged_figure_that_is_nan_stops_too(tiny_llama, tiny_tokenizer, tmp_p
     trainer = trainer_of(tmp_path, tiny_llama, tiny_tokenizer, "stop")
     trainer.train()
     with pytest.raises(Diverged, match=r"step 4: pass@1 is NaN"):
-        trainer.log_figures({"pass@1": float("nan")})
+        trainer.log_figures({"simko/pass_at_1": float("nan")})
     with pytest.raises(Diverged, match=r"step 4: Λ\(2\) is NaN"):
-        trainer.log_figures({"lambda_2": float("-inf")})
+        trainer.log_figures({"simko/lambda_2": float("-inf")})
     trainer.log_figures({"clip_ratio/low_min": float("nan")})  # of no token: no divergence
 
 

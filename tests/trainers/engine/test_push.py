@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -185,10 +186,32 @@ def trained(method, folder, recorder=None, **overrides):
     return trainer, seen
 
 
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory):
+    """Method → what its training gave to a recorder, and the gradients of its losses; it is trained once."""
+
+    def train(method):
+        recorder = Collected()
+        return recorder, trained(method, tmp_path_factory.mktemp(method), recorder)[1]
+
+    return functools.cache(train)
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory):
+    """Method → the run that its training logs; it is trained once."""
+
+    def train(method):
+        folder = tmp_path_factory.mktemp(method)
+        trained(method, folder)
+        return folder / "run"
+
+    return functools.cache(train)
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_the_logged_push_of_a_training_run_is_that_of_its_own_loss(method, tmp_path):
-    recorder = Collected()
-    _, seen = trained(method, tmp_path, recorder)
+def test_the_logged_push_of_a_training_run_is_that_of_its_own_loss(method, collected):
+    recorder, seen = collected(method)
     assert len(seen) == len(recorder.batches) == 4
     moved = 0.0
     for step, batch in zip(seen, recorder.batches, strict=True):
@@ -205,9 +228,8 @@ def test_the_logged_push_of_a_training_run_is_that_of_its_own_loss(method, tmp_p
     assert {(s.shift.shape[-1], s.mask.shape[0]) for s in recorder.shifts} == {(4, 16)} and len(recorder.shifts) == 2
 
 
-def test_scoring_again_measures_what_the_step_did(tmp_path):
-    recorder = Collected()
-    trained("grpo", tmp_path, recorder, max_steps=2)
+def test_scoring_again_measures_what_the_step_did(collected):
+    recorder, _ = collected("grpo")
     shift = recorder.shifts[0]
     before = recorder.batches[1].top_logprob  # of the second step, the one rescored
     assert shift.shift[shift.mask].any()
@@ -216,17 +238,16 @@ def test_scoring_again_measures_what_the_step_did(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["grpo", "simko", "entropy_loss", "nsr"])
-def test_view_and_token_view_and_rollups_agree(method, tmp_path):
-    recorder = Collected()
-    trained(method, tmp_path / "oracle", recorder)
-    trained(method, tmp_path)
-    with simko.store.open(tmp_path / "run") as connection:
+def test_view_and_token_view_and_rollups_agree(method, collected, logged):
+    recorder, _ = collected(method)
+    with simko.store.open(logged(method)) as connection:
         summed = connection.sql(
             "SELECT step, verdict, k, push, forking_push, shift FROM push ORDER BY step, verdict, k"
         ).df()
         rows = connection.sql(
             "SELECT response_id, step, position, push FROM token_push ORDER BY step, response_id, position"
         ).fetchall()
+        keys = connection.sql("SELECT step, verdict, count(*), min(n_tokens) FROM rollups GROUP BY ALL").fetchall()
     expected, sums = [], {}
     for batch in recorder.batches:
         push = push_on_ranks(batch, 4)
@@ -243,19 +264,15 @@ def test_view_and_token_view_and_rollups_agree(method, tmp_path):
         wanted = sum(parts) if row.verdict == "all" else sums[row.step, row.verdict, row.k]
         assert row.push == pytest.approx(wanted, rel=1e-4, abs=1e-6)
         assert np.isnan(row.shift) == (row.step % 2 == 1)
-    with simko.store.open(tmp_path / "run") as connection:
-        keys = connection.sql("SELECT step, verdict, count(*), min(n_tokens) FROM rollups GROUP BY ALL").fetchall()
     assert all(rows == 1 and tokens > 0 for _, _, rows, tokens in keys)
 
 
 @pytest.mark.parametrize("method", ["grpo", "simko", "psr", "nsr", "w_reinforce"])
-def test_counterfactual_push_is_what_the_method_would_have_pushed(method, tmp_path):
+def test_counterfactual_push_is_what_the_method_would_have_pushed(method, collected, logged):
     """On the rollouts of a GRPO run, against the method's own objective on the logged tokens."""
-    recorder = Collected()
-    trained("grpo", tmp_path / "oracle", recorder)
-    trained("grpo", tmp_path)
+    recorder, _ = collected("grpo")
     options = "alpha := 0.3, lambda_top1 := 1.5" if method == "simko" else ""
-    with simko.store.open(tmp_path / "run") as connection:
+    with simko.store.open(logged("grpo")) as connection:
         result = connection.sql(
             f"FROM push_under('{method}'{', ' if options else ''}{options}) ORDER BY step, verdict, k"
         ).df()

@@ -213,7 +213,7 @@ def test_lambda_in_the_trackers_logs_is_lambda_in_the_store(tiny_llama, tiny_tok
         trainer.train()
     with simko.store.open(tmp_path / "run") as connection:
         rows = connection.sql("SELECT step, k, lambda_k FROM lambda_k WHERE verdict = 'all'").fetchall()
-    logged = {row["step"]: row for row in trainer.state.log_history if "lambda_1" in row}
+    logged = {row["step"]: row for row in trainer.state.log_history if "simko/lambda_1" in row}
     assert len(rows) == 12
     for step, k, value in rows:
-        assert logged[step][f"lambda_{k}"] == pytest.approx(value, abs=1e-6)
+        assert logged[step][f"simko/lambda_{k}"] == pytest.approx(value, abs=1e-6)

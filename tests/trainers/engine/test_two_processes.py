@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 import simko.store
 from tiny import assert_same_history
@@ -17,15 +16,19 @@ SCRIPT = Path(__file__).parent / "two_processes.py"
 
 
 def launch(folder):
+    """Two ranks, with the environment that `torch.distributed.run` gives them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*command, str(SCRIPT), str(folder)], capture_output=True, text=True, env=environment, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    ranks = []
+    for rank in range(2):
+        settings = shared | {"RANK": rank, "LOCAL_RANK": rank, "ACCELERATE_USE_CPU": "true"}
+        environment = os.environ | {name: str(value) for name, value in settings.items()}
+        ranks.append(forked.start(SCRIPT, folder, cwd=folder, environment=environment))
+    for rank in ranks:
+        done = rank.finish()
+        assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_two_ranks_equal_stock_trl_and_log_one_run(tmp_path):

@@ -1,4 +1,4 @@
-"""One rank of two: `python -m torch.distributed.run --nproc_per_node 2 two_processes.py FOLDER`.
+"""One rank of two: `python -m torch.distributed.run --nproc_per_node 2 two_processes.py FOLDER`, or started as by it.
 
 Trains with stock GRPOTrainer, then the same with our engine and a probe; rank 0 writes both logged histories.
 """

@@ -19,8 +19,13 @@ def planned(text=GRID, chosen=CHOSEN, head=HEAD, **overrides):
     return {run.name: run for run in plan.all(chosen)}
 
 
-def test_every_run_has_a_name_a_role_and_a_folder():
-    runs = planned()
+@pytest.fixture(scope="module")
+def runs():
+    """The runs of the grid, once its options are chosen."""
+    return planned()
+
+
+def test_every_run_has_a_name_a_role_and_a_folder(runs):
     assert [run.role for run in runs.values()] == ["selection"] * 8 + ["compare"] * 5 + ["frontier"] * 4
     assert list(runs)[:2] == ["shared-learning_rate0.00015-seed101", "shared-learning_rate0.00015-seed102"]
     assert list(runs)[4] == "simko-simko_alpha0.05-simko_tau0.5-seed101"
@@ -29,8 +34,7 @@ def test_every_run_has_a_name_a_role_and_a_folder():
     assert {str(run.folder.parent) for run in runs.values()} == {"out/selection", "out"}
 
 
-def test_options_come_in_layers_the_chosen_ones_last():
-    runs = planned()
+def test_options_come_in_layers_the_chosen_ones_last(runs):
     assert runs["grpo-seed1"].options["learning_rate"] == 3e-4
     warm = runs["simko-warm-up-seed1"].options
     assert (warm["simko_alpha"], warm["simko_tau"], warm["simko_warmup_steps"]) == (0.2, 0.5, 2)
@@ -55,15 +59,15 @@ def test_what_is_not_chosen_yet_is_named():
     assert fixed["grpo-seed1"].unchosen == ()
 
 
-def test_command_lines_are_those_of_an_ordinary_probed_run():
-    run, config = parse(list(planned()["simko-seed2"].arguments))
+def test_command_lines_are_those_of_an_ordinary_probed_run(runs):
+    run, config = parse(list(runs["simko-seed2"].arguments))
     assert (run.probe, run.task, run.method, run.simko_alpha, run.model) == (True, "countdown", "simko", 0.2, None)
     assert (config.seed, config.run_name, config.output_dir) == (2, "simko-seed2", "out/simko-seed2")
     assert (config.max_steps, config.learning_rate, run.pass_at_k_split) == (4, 3e-4, "heldout")
 
 
-def test_selection_runs_see_validation_problems_alone():
-    for run in planned().values():
+def test_selection_runs_see_validation_problems_alone(runs):
+    for run in runs.values():
         parsed, _ = parse(list(run.arguments))
         assert parsed.pass_at_k_split == ("validation" if run.role == "selection" else "heldout")
 

@@ -1,0 +1,1 @@
+"""How does the server follow what is written? Parts read once, and sums that grow with each step."""
