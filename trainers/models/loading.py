@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import ModelNotFound, ModelUnreadable, PackageMissing, TokenizerMissing
 from ..hub import hub_fault, is_hub_id
 from .base_policy import BASE_POLICIES
+from .packaged import PACKAGED, packaged_file
 
 DEFAULT = "countdown-base"
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
@@ -24,8 +25,8 @@ def load_model(name: str | Path | None = None, *, dtype: Any = "float32", **opti
     """Load a causal language model and its tokenizer.
 
     Args:
-        name: a built-in policy (`countdown-base`, which None is too, `countdown4-base`, `tree-base`), a hub id, a
-            local checkpoint folder, or a `.gguf` file.
+        name: a built-in policy (`countdown-base`, which None is too, `countdown4-base`, `tree-base`), one of
+            `PACKAGED`, a hub id, a local checkpoint folder, or a `.gguf` file.
         dtype: of the weights, `float32`, `bfloat16`, `auto`, …
         **options: further arguments of `AutoModelForCausalLM.from_pretrained`.
 
@@ -71,7 +72,7 @@ def check_model(name: str | Path) -> None:
 
 def _source(name: str | Path | None) -> tuple[str, str, dict[str, Any]]:
     """Where a model is loaded from, what it is called in messages, and what of a `.gguf` file says so."""
-    where = str(BASE_POLICIES.get(str(name or DEFAULT), name))
+    where = str(packaged_file(str(name)) if name in PACKAGED else BASE_POLICIES.get(str(name or DEFAULT), name))
     path = Path(where).expanduser()
     if path.suffix == ".gguf":
         _check_gguf(path)

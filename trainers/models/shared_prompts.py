@@ -69,7 +69,8 @@ def share_prompts(model: Any, *, checkpointing: bool = False, processes: int = 1
         if length * (len(owner) - len(first)) < _LEAST_SAVED * input_ids.numel():
             return whole(input_ids=input_ids, **places, **options)
         options |= {"past_key_values": cache, "use_cache": True}
-        beginning = whole(
+        beginning = forward(  # beginnings may begin alike in turn: the worked examples before every question
+            self,
             input_ids=input_ids[first, :length],
             attention_mask=None if attention_mask is None else attention_mask[first, :length],
             position_ids=_positions(position_ids, first, slice(None, length)),

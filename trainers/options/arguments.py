@@ -103,7 +103,8 @@ class SharedArguments:
     )
     model: str | None = _option(
         None,
-        "Hub id, local checkpoint folder or .gguf file; default: the tiny policy of the built-in task.",
+        "Hub id, local checkpoint folder, .gguf file or `smollm2-135m-instruct`, a package; default: the tiny policy "
+        "of the built-in task.",
         "data",
     )
     dataset: str | None = _option(

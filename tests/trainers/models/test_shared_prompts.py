@@ -62,6 +62,15 @@ def test_the_same_tokens_are_sampled():
     assert seen[:2] == [(2, 5), (6, 1)]
 
 
+def test_beginnings_that_begin_alike_are_shared_in_turn():
+    plain, shared, seen = pair()
+    rows = [[1, 2, 3, 4, 5, 6, group, group, own] for group in (7, 8) for own in (9, 10, 11)]
+    ids = torch.tensor(rows)
+    outputs = [model.eval()(input_ids=ids, use_cache=False).logits for model in (plain, shared)]
+    torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-5)
+    assert seen == [(1, 6), (2, 2), (6, 1)]
+
+
 def test_rows_that_differ_go_through_whole():
     _, shared, seen = pair()
     shared(input_ids=torch.arange(1, 13).view(3, 4))
