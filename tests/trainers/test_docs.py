@@ -34,6 +34,20 @@ def test_the_example_file_can_be_planned(tmp_path):
     )}  # fmt: skip
 
 
+def test_the_page_on_smollm2_says_what_its_study_does():
+    page, study = (DOCS / "smollm2.md").read_text(), load("smollm2")
+    options = dict(pair.split("=") for pair in study.options["task_options"].split(","))
+    assert (options["min_words"], options["max_words"]) == ("5", "10") and "five to ten words" in page
+    assert f"{options['heldout_size']} held-out problems" in page
+    assert f"{options['validation_size']} validation problems" in page
+    steps, every = study.entries[0].options["max_steps"], study.options["pass_at_k_steps"]
+    assert f"{steps} steps" in page and f"steps 0, {every} and {steps}" in page and len(study.seeds) == 3
+    responses, group = study.options["per_device_train_batch_size"], study.options["num_generations"]
+    assert f"{responses // group} prompts × {group} responses" in page
+    pilot = study.selection.shared
+    assert pilot["learning_rate"] == (1e-6, 3e-6, 1e-5) and f"after {pilot['max_steps'][0]} steps of GRPO" in page
+
+
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", STUDY, re.S))
 def test_the_example_code_runs(code, tmp_path, monkeypatch, capsys):
     made = [Made("GRPO", "grpo", seed, [0.2, 0.1, 0.05]) for seed in (1, 2)]
