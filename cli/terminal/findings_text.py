@@ -1,4 +1,4 @@
-"""Findings as people and scripts read them: fired ones in plain words, one line of ok, then the skipped with reasons."""
+"""Findings as people and scripts read them: fired ones in plain words, a line of ok, then the skipped with reasons."""
 
 from __future__ import annotations
 

@@ -42,10 +42,10 @@ _VISITS = (
     "count(*) FILTER (verdict = 'right') AS c FROM responses GROUP BY prompt_id, attempt, generation"
 )
 _CONTRAST = (
-    "SELECT step, avg((low = high)::INTEGER) AS without_contrast, "
-    "avg((low = high AND c > 0)::INTEGER) AS all_right FROM (SELECT step, group_id, min(reward) AS low, max(reward) AS high, count(*) FILTER (verdict = 'right') AS c "
-    "FROM responses WHERE reward IS NOT NULL GROUP BY step, attempt, generation, group_id HAVING count(*) > 1) "
-    "GROUP BY step ORDER BY step"
+    "SELECT step, avg((low = high)::INTEGER) AS without_contrast, avg((low = high AND c > 0)::INTEGER) AS all_right "
+    "FROM (SELECT step, group_id, min(reward) AS low, max(reward) AS high, "
+    "count(*) FILTER (verdict = 'right') AS c FROM responses WHERE reward IS NOT NULL "
+    "GROUP BY step, attempt, generation, group_id HAVING count(*) > 1) GROUP BY step ORDER BY step"
 )
 _OVERTRAINING = """
 WITH groups AS (
