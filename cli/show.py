@@ -66,7 +66,19 @@ def run(options: argparse.Namespace) -> int:
         print_evaluations_of(catalog.connection, everything=options.all)
     for line in filter(None, (cost_line(catalog.connection), *incomplete_steps(catalog.connection))):
         print(printable(line))
+    if not beside and (line := _findings(catalog, run)):
+        print(printable(line))
     return 0
+
+
+def _findings(catalog: Any, run: Any) -> str:
+    """Which rules fire, in a line; rules that read token rows take too long here."""
+    from ..store.analysis.findings.registry import RULES, judge
+    from ..store.analysis.findings.run_log import RunLog
+    from .terminal.findings_text import findings_line
+
+    log = RunLog(catalog, run)
+    return findings_line(judge(log, [rule for rule in RULES.values() if rule.reads != "token rows"]), run.path)
 
 
 def _attempts(run: Any) -> Any:

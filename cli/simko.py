@@ -50,6 +50,7 @@ class Command:
 COMMANDS = {
     "ls": Command("ls", "every run as it stands"),
     "show": Command("show", "one run at a glance"),
+    "findings": Command("findings", "what is wrong in a run, why, and what to try"),
     "diff": Command("diff", "two runs beside each other"),
     "query": Command("query", "run SQL on the logs of one run or a folder of runs"),
     "dashboard": Command("dashboard", "look at runs in the browser, also while they train"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -10,6 +11,7 @@ import duckdb
 from ...store.errors import RunNotFound
 from ...store.reading.catalog import Catalog
 from ...store.reading.loaded_runs import Run
+from ...store.reading.views import VIEWS
 from .output import printable
 
 _ROLLOUT_STEPS = """
@@ -31,10 +33,21 @@ def opened_run(folder: Path) -> tuple[Catalog, Run]:
     Raises:
         RunNotFound: it is none; the message names the runs it holds.
     """
-    catalog = Catalog(folder, nested=False)
-    catalog.leave_out_damaged_sums()
+    catalog, run = opened_catalog(folder)
     tell_problems(catalog)
+    return catalog, run
+
+
+def opened_catalog(folder: Path, views: Sequence[str] = VIEWS) -> tuple[Catalog, Run]:
+    """As `opened_run`, but with these views, and what cannot be read is in the catalog's `problems` alone.
+
+    Raises:
+        RunNotFound: it is none.
+    """
+    catalog = Catalog(folder, views, nested=False)
+    catalog.leave_out_damaged_sums()
     if [run.path for run in catalog.runs] != [folder]:
+        tell_problems(catalog)
         names = ", ".join(printable(run.name) for run in catalog.runs[:5])
         raise RunNotFound(f"{folder} is no run" + (f"; it holds runs: {names}" if names else "; `simko ls` lists runs"))
     return catalog, catalog.runs[0]
