@@ -52,6 +52,7 @@ COMMANDS = {
     "show": Command("show", "one run at a glance"),
     "diff": Command("diff", "two runs beside each other"),
     "query": Command("query", "run SQL on the logs of one run or a folder of runs"),
+    "files": Command("files", "the Parquet files that count, for readers without this package"),
     "dashboard": Command("dashboard", "look at runs in the browser, also while they train"),
     "report": Command("report", "write a study or a run as one HTML file"),
     "study": Command("study", "run a study: methods x seeds x base policies"),
