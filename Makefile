@@ -2,7 +2,7 @@
 # make test   install and run every check
 # make stress run every test with all its cases, the slow ones too
 # make test-verl  install verl beside it and run what of its plugin runs without a GPU
-# make test-readers  install Daft and PySpark and read runs with them, as docs/readers.md does (needs java)
+# make test-readers  install Daft and PySpark and read runs with them, and from an S3 server on this machine (needs java)
 # make bench  measure heads, steps, writing and reading against named baselines (half an hour)
 
 PYTHON ?= python3
@@ -55,7 +55,7 @@ bench: .venv/installed-dev
 
 .venv-readers/installed: pyproject.toml constraints-readers.txt
 	$(PYTHON) -m venv .venv-readers
-	.venv-readers/bin/pip install --quiet --constraint constraints-readers.txt --editable . daft pyspark pytest
+	.venv-readers/bin/pip install --quiet --constraint constraints-readers.txt --editable '.[s3]' daft pyspark 'moto[server]' pytest
 	@touch $@
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
