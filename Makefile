@@ -2,13 +2,14 @@
 # make test   install and run every check
 # make stress run every test with all its cases, the slow ones too
 # make test-verl  install verl beside it and run what of its plugin runs without a GPU
+# make test-readers  install Daft and PySpark and read runs with them, and from an S3 server on this machine (needs java)
 # make bench  measure heads, steps, writing and reading against named baselines (half an hour)
 
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-verl stress lint types fast bench
+.PHONY: demo test test-verl test-readers stress lint types fast bench
 demo: .venv/installed
 	$(BIN)/simko study side-by-side
 
@@ -24,6 +25,10 @@ fast: .venv/installed-dev
 # An environment of its own: verl and `simko[train]` need different versions of transformers.
 test-verl: .venv-verl/installed
 	.venv-verl/bin/python -m pytest tests/verl tests/trainers/verl tests/probes/test_statistics_log.py
+
+# Also on its own: PySpark alone takes half a gigabyte. tests/conftest.py would ask for torch.
+test-readers: .venv-readers/installed
+	.venv-readers/bin/python -m pytest --confcutdir=tests/readers tests/readers
 
 stress: .venv/installed-dev
 	SIMKO_THOROUGH=1 $(BIN)/python -m pytest -m 'slow or not slow' -n 2 --dist worksteal
@@ -46,6 +51,11 @@ bench: .venv/installed-dev
 	$(PYTHON) -m venv .venv-verl
 	.venv-verl/bin/pip install --quiet --constraint constraints-verl.txt torch==2.13.0 --editable '.[verl]' pytest hypothesis \
 	  fastapi uvicorn  # verl's worker imports both and declares neither
+	@touch $@
+
+.venv-readers/installed: pyproject.toml constraints-readers.txt
+	$(PYTHON) -m venv .venv-readers
+	.venv-readers/bin/pip install --quiet --constraint constraints-readers.txt --editable '.[s3]' daft pyspark 'moto[server]' pytest
 	@touch $@
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt

@@ -20,7 +20,7 @@ from pathlib import Path
 from ..store.errors import UsageError
 from ..store.extras import require
 from .terminal.parser import Parser
-from .terminal.run_addresses import add_runs_option, find_run, runs_of
+from .terminal.run_addresses import add_runs_option, find_run, here, runs_of
 
 _COPIED = ("app.py", ".streamlit/config.toml")
 
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     """
     require("streamlit", "plotly", extra="dashboard")
     runs = runs_of(options)
-    folder = runs if options.folder is None else find_run(options.folder, runs)
+    folder = here(runs) if options.folder is None else find_run(options.folder, runs)
     os.execv(sys.executable, command(script(), folder, port=options.port, headless=options.headless))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .terminal.output import printable
 from .terminal.parser import Parser
-from .terminal.run_addresses import add_runs_option, find_run, runs_of
+from .terminal.run_addresses import add_runs_option, check_own, find_run, here, runs_of
 
 if TYPE_CHECKING:
     from ..store.maintenance.doctor import Checkup
@@ -37,6 +37,7 @@ def compact(options: argparse.Namespace) -> int:
     from ..store.maintenance.garbage import GRACE_SECONDS
 
     folder = find_run(options.run, runs_of(options))
+    check_own(folder)
     done = merge(folder)
     for line in done.left:
         print(f"left alone: {printable(line)}")
@@ -69,6 +70,7 @@ def gc(options: argparse.Namespace) -> int:
     from ..store.maintenance.garbage import collect, garbage
 
     folder = find_run(options.run, runs_of(options))
+    check_own(folder)
     result = collect(folder) if options.delete else garbage(folder)
     for item in result:
         print(f"{item.bytes:>12,} bytes  {printable(str(item.path))}  {item.reason}")
@@ -96,7 +98,7 @@ def doctor(options: argparse.Namespace) -> int:
     from ..store.maintenance.doctor import check
 
     runs = runs_of(options)
-    folder = runs if options.run is None else find_run(options.run, runs)
+    folder = here(runs) if options.run is None else find_run(options.run, runs)
     checkups, problems = check(folder, deep=options.deep)
     for checkup in checkups:
         _tell(checkup)

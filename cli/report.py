@@ -26,7 +26,9 @@ def parser() -> Parser:
     parser = Parser(prog="simko report", description="Write a study, a run or a folder of runs as one HTML file.")
     parser.add_argument("folder", help="a study, a run, or a folder that holds runs, by name or path")
     add_runs_option(parser)
-    parser.add_argument("--output", metavar="FILE", help="where to write (default: report.html in the folder)")
+    parser.add_argument(
+        "--output", metavar="FILE", help="where to write (default: report.html in the folder, of s3:// in this one)"
+    )
     parser.add_argument("--png", type=Path, metavar="FOLDER", help="write every figure as a PNG too (needs simko[png])")
     parser.add_argument("--all", action="store_true", help="every column of the tables, however wide")
     return parser
@@ -47,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     from ..store.analysis.diagnosis import diagnosis_of
     from ..store.analysis.diagnosis_folder import is_diagnosis
     from ..store.analysis.study_folder import is_study, open_study
+    from ..store.remote.address import is_copy
 
     folder = find_run(options.folder, runs_of(options))
     print(f"reading {folder}", flush=True)
@@ -58,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         report = diagnosis_report(diagnosis_of(folder))
     else:
         report = run_report(folder)
-    output = Path(options.output or folder / "report.html")
+    output = Path(options.output or ("report.html" if is_copy(folder) else folder / "report.html"))
     try:
         output.write_text(to_html(report), encoding="utf-8")
     except OSError as error:

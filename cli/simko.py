@@ -53,6 +53,7 @@ COMMANDS = {
     "findings": Command("findings", "what is wrong in a run, why, and what to try"),
     "diff": Command("diff", "two runs beside each other"),
     "query": Command("query", "run SQL on the logs of one run or a folder of runs"),
+    "files": Command("files", "the Parquet files that count, for readers without this package"),
     "dashboard": Command("dashboard", "look at runs in the browser, also while they train"),
     "report": Command("report", "write a study or a run as one HTML file"),
     "study": Command("study", "run a study: methods x seeds x base policies"),

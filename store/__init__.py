@@ -10,19 +10,22 @@ if TYPE_CHECKING:
     from .errors import SimkoError
     from .layout.schema import SCHEMA_VERSION
     from .reading.catalog import Catalog, open
+    from .reading.live_files import LiveFile, files
     from .writing.batch import TokenBatch
     from .writing.recorder import Recorder
 
 _HOMES = {
     "SCHEMA_VERSION": "layout.schema",
     "Catalog": "reading.catalog",
+    "LiveFile": "reading.live_files",
     "Recorder": "writing.recorder",
     "SimkoError": "errors",
     "TokenBatch": "writing.batch",
+    "files": "reading.live_files",
     "open": "reading.catalog",
 }
 
-__all__ = ["SCHEMA_VERSION", "Catalog", "Recorder", "SimkoError", "TokenBatch", "open"]
+__all__ = ["SCHEMA_VERSION", "Catalog", "LiveFile", "Recorder", "SimkoError", "TokenBatch", "files", "open"]
 
 
 def __getattr__(name: str) -> Any:

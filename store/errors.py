@@ -54,6 +54,10 @@ class QueryFailed(SimkoError):
     """The SQL could not be run."""
 
 
+class RemoteUnreachable(SimkoError):
+    """A bucket does not exist, refuses, or cannot be reached."""
+
+
 class StudyNotFound(SimkoError):
     """No study at the path."""
 

@@ -21,7 +21,8 @@ MAY_KNOW = {
 FOLDERS = {
     "store/layout": set(),
     "store/writing": {"store/layout"},
-    "store/reading": {"store/layout", "store/writing"},
+    "store/remote": {"store/layout"},
+    "store/reading": {"store/layout", "store/writing", "store/remote"},
     "store/maintenance": {"store/layout", "store/writing", "store/reading"},
     "store/analysis": {"store/layout", "store/reading"},
     "store/demo": {"store/layout", "store/writing"},

@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DISTRIBUTION = {"hydra": "hydra-core", "yaml": "pyyaml"}
 """Modules whose distribution has another name; for all others it is the same but for case, `_` and `-`."""
 EXTRAS = {
-    "store": (),
+    "store": ("s3",),
     "probes": ("probe", "kernels"),
     "trainers": ("train", "lora", "reasoning-gym", "verl"),
     "dashboard": ("dashboard",),

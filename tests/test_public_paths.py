@@ -27,7 +27,7 @@ PUBLIC = {
         "forking_mask",
         "ranked_statistics",
     ],
-    "simko.store": ("SCHEMA_VERSION", "Catalog", "Recorder", "SimkoError", "TokenBatch", "open"),
+    "simko.store": ("SCHEMA_VERSION", "Catalog", "LiveFile", "Recorder", "SimkoError", "TokenBatch", "files", "open"),
     "simko.store.logged_rows": ("LoggedRows",),
     "simko.store.named_queries": ("named_queries", "named_query"),
     "simko.store.study": ("is_study", "open_study"),

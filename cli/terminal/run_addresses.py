@@ -15,7 +15,7 @@ import os
 import shlex
 from pathlib import Path
 
-from ...store.errors import RunNotFound, nearest
+from ...store.errors import RunNotFound, UsageError, nearest
 
 RUN_FILE = "run.json"
 """As in `store/layout/run.py`, which loads more than a mistake or a Tab needs."""
@@ -34,8 +34,38 @@ def add_runs_option(parser: argparse.ArgumentParser, help: str = "the folder whe
 
 
 def runs_of(options: argparse.Namespace) -> Path:
-    """The folder of runs that was asked for."""
+    """The folder of runs that was asked for, or its address in a bucket, which whoever opens it follows."""
     return options.runs if options.runs is not None else default_runs()
+
+
+def here(address: str | Path) -> Path:
+    """A folder as it is, and of an address in a bucket its copy here.
+
+    Raises:
+        SimkoError: the address cannot be read.
+    """
+    if not _is_remote(address):
+        return Path(address)
+    from ...store.remote.address import local
+
+    return local(address)
+
+
+def _is_remote(address: str | Path) -> bool:
+    """As `store/remote/address.py` says it, which loads more than a mistake or a Tab needs."""
+    return str(address).split("/")[0] == "s3:"
+
+
+def check_own(folder: Path) -> None:
+    """See that a folder may be written.
+
+    Raises:
+        UsageError: it is a copy of one in a bucket.
+    """
+    from ...store.remote.address import is_copy
+
+    if is_copy(folder):
+        raise UsageError(f"{folder} is a copy of runs in a bucket, which is only read; do this where they are")
 
 
 def find_run(address: str, runs: Path) -> Path:
@@ -44,9 +74,13 @@ def find_run(address: str, runs: Path) -> Path:
     Raises:
         RunNotFound: there is no such name; the nearest one is named.
     """
-    path, named = Path(address), runs / address
+    if _is_remote(address):
+        return here(address)
+    path = Path(address)
     if path.is_absolute() or is_run(path):
         return path
+    runs = here(runs)
+    named = runs / address
     if is_run(named) or (not os.path.exists(path) and os.path.isdir(named)):
         return named
     if os.path.exists(path) or "/" in address:

@@ -79,7 +79,7 @@ class EvaluationFile:
 
     def alive(self) -> bool:
         """Whether its process may still be writing."""
-        return self.state()[0] in ("running", "silent")
+        return self.state()[0] in ("running", "silent", "unknown")
 
     def state(self) -> tuple[str, str | None]:
         """As its newest session ended, or whether that is there (`liveness`), and when it was last seen if not."""

@@ -7,6 +7,8 @@ its manifest: one that has no end and no such file has lost its end. By its age 
     silent     longer ago, and perhaps for good: the machine is gone, hangs, or has lost sight of the folder
     stopped    longer ago than `STOPPED_SECONDS`, or its process is seen to be gone
 
+    unknown    the run is a copy of one in a bucket, and no sign of life was seen to change there
+
 The process itself is asked after only from the host and the process namespace it runs in: elsewhere its number may be
 another's. A writer from before there were signs of life is judged by its process, or by the age of its manifest.
 """
@@ -24,8 +26,10 @@ SILENT_SECONDS = 60.0
 """A writer that lives is never quiet for so long."""
 STOPPED_SECONDS = 3600.0
 """One that has been quiet for so long is taken for gone."""
-State = Literal["running", "silent", "stopped"]
-STATES: tuple[State, ...] = ("running", "silent", "stopped")
+State = Literal["running", "silent", "unknown", "stopped"]
+STATES: tuple[State, ...] = ("running", "silent", "unknown", "stopped")
+COPY_FILE = ".mirror.json"
+"""In a run's folder: it is a copy of one in a bucket (`remote/copy`)."""
 
 
 def sign_of_life(manifest: Path) -> Path:
@@ -50,6 +54,8 @@ def state_of(manifest: Path, *, pid: int, host: str, namespace: str | None) -> t
         namespace: of its process number; None: it was written before that was told.
     """
     seen = _touched(sign_of_life(manifest))
+    if (manifest.parents[1] / COPY_FILE).exists():
+        return ("running" if seen is not None and time.time() - seen < SILENT_SECONDS else "unknown"), None
     here = host == socket.gethostname() and pid > 0 and namespace in (None, process_namespace())
     if here and _is_gone(pid):
         return "stopped", _iso(seen or _touched(manifest))

@@ -36,8 +36,8 @@ class Attempt:
 
     Attributes:
         logged: whether it has written a roll-up, as its manifest says; an attempt that logged nothing hides nothing.
-        status: finished | interrupted | diverged | failed, as it ended; running | silent | stopped without an end
-            (`liveness`).
+        status: finished | interrupted | diverged | failed, as it ended; running | silent | unknown | stopped without
+            an end (`liveness`).
         dropped: micro-batches that were scored but not logged.
         k: ranked candidates its token rows hold; None where its manifest does not say.
         last_seen: when a writer that is silent or stopped gave its last sign of life.
@@ -81,7 +81,7 @@ class Manifest:
     @property
     def running(self) -> bool:
         """Whether a process may be writing the run."""
-        alive = ("running", "silent")
+        alive = ("running", "silent", "unknown")
         return any(attempt.status in alive for attempt in self.attempts) or any(
             file.state()[0] in alive for file in self.evaluations
         )

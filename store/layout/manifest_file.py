@@ -33,7 +33,7 @@ from .schema import TABLES, TableName
 
 LARGEST_MANIFEST = 1 << 28
 """Bytes of a manifest that are read: a million files are named in fewer."""
-_WHOSE = re.compile(r"(\w+)/(?:part|merged)-(?:(\d+)-(\d+)|evaluation-([0-9a-f]{12}))-\d+\.parquet")
+WHOSE = re.compile(r"(\w+)/(?:part|merged)-(?:(\d+)-(\d+)|evaluation-([0-9a-f]{12}))-\d+\.parquet")
 _MOST = 2**50
 """More rows, bytes or lost batches than any file names."""
 
@@ -81,7 +81,7 @@ def part_of(
         KeyError, TypeError, ValueError, IndexError: the entry is damaged.
     """
     table, relative = entry["table"], entry["path"]
-    whose = _WHOSE.fullmatch(relative)
+    whose = WHOSE.fullmatch(relative)
     if table not in TABLES or whose is None or whose[1] != table:
         return None
     if whose[4] != evaluation or (evaluation is None and (int(whose[2]), int(whose[3])) != (attempt, rank)):

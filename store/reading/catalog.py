@@ -51,6 +51,7 @@ class Catalog:
         connection: in memory; `con.execute("SELECT … FROM lambda_k")`.
         runs: those that could be read.
         problems: one line each about what could not.
+        files: table → run → its Parquet files that are read, of the tables opened.
 
     Raises:
         RunNotFound: the folder does not exist.
@@ -65,6 +66,7 @@ class Catalog:
         tables: Sequence[TableName] = TABLES,
     ) -> None:
         self.runs, self.problems = load_runs(folder, nested=nested)
+        self.files: dict[TableName, dict[str, list[Path]]] = {}
         self._damaged: set[Path] = set()
         self.connection = duckdb.connect(":memory:")
         # DuckDB would draw a bar into stdout, among the rows, when a query takes seconds.
@@ -93,7 +95,9 @@ class Catalog:
         for table in tables:
             expected = column_types(table, k)
             if types[f"all_{table}"] != {"run": "VARCHAR", **expected}:
-                self.connection.execute(parts_relation(table, self._fitting(paths[table], expected), k))
+                paths[table] = self._fitting(paths[table], expected)
+                self.connection.execute(parts_relation(table, paths[table], k))
+            self.files[table] = paths[table]
         if "tokens" in tables:
             self._read_vocabulary()
 

@@ -15,7 +15,7 @@ WITH spans AS (
     FROM steps s WHERE NOT s.complete
 )
 SELECT s.run, min(s.step), max(s.step), any_value(s.reported), any_value(s.world_size), s.missing,
-       any_value(r.status IN ('running', 'silent') AND s.attempt = r.attempts) AS running
+       any_value(r.status IN ('running', 'silent', 'unknown') AND s.attempt = r.attempts) AS running
 FROM spans s JOIN runs r ON r.run = s.run
 GROUP BY s.run, s.attempt, s.missing, s.span
 ORDER BY s.run, min(s.step)

@@ -20,6 +20,7 @@ from ..layout.manifest import Attempt, Manifest, ManifestReader
 from ..layout.meaning import changes, meaning_of
 from ..layout.run import VOCABULARY_FILE, edited, find_runs, nameless_runs, read_run
 from ..layout.schema import TABLES, TableName
+from ..remote.address import follow as followed_folder
 from .evaluations import EVALUATIONS, evaluation_rows
 
 ATTEMPTS = pa.schema(
@@ -96,6 +97,7 @@ def load_runs(
     readers: dict[Path, ManifestReader] | None = None,
     *,
     nested: bool = True,
+    follow: bool = True,
 ) -> tuple[list[Run], list[str]]:
     """The readable runs of a folder (or several), and a line about everything that is not.
 
@@ -103,17 +105,21 @@ def load_runs(
     where they are few bytes. `simko doctor --deep` looks at all of them.
 
     Args:
-        folder: a run, a folder of runs, or a list of either.
+        folder: a run, a folder of runs, an address of either in a bucket (`s3://…`), or a list of them.
         readers: keep them between calls, so that only what has changed is read again.
         nested: also the runs in the sub-folders of a run.
+        follow: bring copies of runs in a bucket up to date.
 
     Raises:
         RunNotFound: a folder does not exist.
+        RemoteUnreachable, ExtraMissing: an address in a bucket cannot be read.
     """
-    folders = [folder] if isinstance(folder, (str, Path)) else folder
+    given = [folder] if isinstance(folder, (str, Path)) else folder
+    followed = [followed_folder(f) if follow else (Path(f), []) for f in given]
+    folders = [f for f, _ in followed]
     readers = {} if readers is None else readers
     runs: list[Run] = []
-    problems: list[str] = []
+    problems: list[str] = [line for _, lines in followed for line in lines]
     seen: set[str] = set()
     taken: set[str] = set()
     for path in dict.fromkeys(run for f in folders for run in find_runs(Path(f), nested=nested)):

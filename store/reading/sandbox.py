@@ -183,7 +183,7 @@ class LockedRuns:
     """
 
     def __init__(self, folder: str | Path | Sequence[str | Path]) -> None:
-        runs, self.problems = load_runs(folder)
+        runs, self.problems = load_runs(folder, follow=False)
         self._connection = duckdb.connect(":memory:")
         for name, value in _SETTINGS.items():
             self._connection.execute(f"SET {name} = {value}")

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line.strip()]
 QUERIES = [shlex.split(line, comments=True) for line in SHELL if line.startswith("simko query")]
-PLAIN = [shlex.split(line)[2] for line in SHELL if line.startswith("duckdb -c")]
+PLAIN = [shlex.split(line, comments=True)[1:] for line in SHELL if line.startswith("simko files")]
 
 
 def test_there_are_queries_to_check():
@@ -32,10 +32,12 @@ def test_queries_give_rows(query, trained, monkeypatch, capsys):
     assert len(capsys.readouterr().out.splitlines()) > 1
 
 
-@pytest.mark.parametrize("sql", PLAIN)
-def test_the_parquet_opens_without_us(sql, trained, monkeypatch):
+@pytest.mark.parametrize("command", PLAIN)
+def test_the_parquet_opens_without_us(command, trained, monkeypatch, capsys):
     monkeypatch.chdir(trained[0])
-    rows = duckdb.sql(sql).fetchall()
+    assert main(command) == 0
+    rows = f"({capsys.readouterr().out.strip().rstrip(';')})"
+    rows = duckdb.sql(f"SELECT step, avg(logp_1) FROM {rows} GROUP BY step ORDER BY step").fetchall()
     assert [row[0] for row in rows] == list(range(1, 9))
     assert all(row[1] < 0 for row in rows)
 
