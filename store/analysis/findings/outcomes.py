@@ -133,7 +133,7 @@ def first_and_last_visits(log: RunLog) -> pd.DataFrame:
     whole = set(log.steps.index[log.steps.complete])
     visits = visits[visits.step.isin(whole) & (visits.n > 1) & visits.prompt_id.notna()]
     first, last = (visits.drop_duplicates("prompt_id", keep=side).set_index("prompt_id") for side in ("first", "last"))
-    both = first.join(last, lsuffix="_first", rsuffix="_last")
+    both = first.merge(last, left_index=True, right_index=True, suffixes=("_first", "_last"))
     again = both[both.generation_first < both.generation_last]
     equal = again[again.n_first == again.n_last].sort_index()
     if len(equal) < FEWEST_PROBLEMS:

@@ -212,7 +212,7 @@ def test_the_docs_list_every_rule():
     assert rows == [(r.name, r.severity, r.meaning, r.source, r.reads) for r in RULES.values()]
 
 
-@pytest.mark.parametrize("name", list(RULES))
-def test_a_source_in_the_docs_is_there(name):
-    for page in re.findall(r"docs/[\w.]+", RULES[name].source + RULES[name].advice):
-        assert (Path(__file__).parents[3] / page).is_file()
+def test_pages_that_rules_name_are_there():
+    texts = [text for rule in RULES.values() for text in (rule.source, rule.advice)]
+    named = set(re.findall(r"docs/\w+\.md", " ".join(texts)))
+    assert len(named) > 3 and all((Path(__file__).parents[3] / page).is_file() for page in named)
