@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from ..errors import RemoteUnreachable
 from ..extras import require
@@ -58,9 +59,10 @@ class Bucket:
         found: list[Object] = []
         more: dict[str, str] = {}
         while True:
-            page = self._asked(
-                lambda more=more: self._files.call_s3("list_objects_v2", Bucket=self.name, Prefix=prefix, **more)
+            ask: Callable[[], Any] = partial(
+                self._files.call_s3, "list_objects_v2", Bucket=self.name, Prefix=prefix, **more
             )
+            page = self._asked(ask)
             found += [
                 Object(entry["Key"], int(entry["Size"]), str(entry["ETag"]), entry["LastModified"].isoformat())
                 for entry in page.get("Contents", ())
