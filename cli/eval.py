@@ -69,7 +69,7 @@ def parser() -> Parser:
     )
     engine.add_argument("--dtype", default="auto", help="transformers and vllm: of the weights")
     engine.add_argument("--vllm_python", default=sys.executable, metavar="PATH", help="the Python that has vLLM")
-    engine.add_argument("--vllm_args", default="", metavar="ARGS", help="further arguments of vLLM's server, in quotes")
+    engine.add_argument("--vllm_args", default="", metavar="ARGS", help="further arguments of vLLM's server: ='--…'")
     parser.add_argument("--per_unit", type=int, metavar="N", help="responses written at once, about")
     parser.add_argument("--anew", action="store_true", help="begin another evaluation beside an unfinished one")
     parser.add_argument("--all", action="store_true", help="every column of the table, however wide")
