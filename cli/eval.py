@@ -64,6 +64,7 @@ def parser() -> Parser:
     engine.add_argument("--concurrency", type=int, default=64, metavar="N", help="requests at a time")
     engine.add_argument("--per_request", type=int, default=16, metavar="N", help="responses asked for at once")
     engine.add_argument("--timeout", type=float, default=900.0, metavar="SECONDS", help="for one request")
+    engine.add_argument("--unseeded", action="store_true", help="no seed in requests: one ends a vLLM server on a CPU")
     engine.add_argument(
         "--batch_tokens", type=int, default=65_536, metavar="N", help="transformers: tokens held at once"
     )

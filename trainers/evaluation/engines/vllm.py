@@ -82,7 +82,8 @@ class VLLMEngine:
             self.urls = [f"http://127.0.0.1:{port}/v1" for port in ports]
             for url, process, log in zip(self.urls, self._processes, logs, strict=True):
                 _wait_until_up(url, process, log)
-            service = replace(service or Service(), seeded=bool(devices))
+            service = service or Service()
+            service = replace(service, seeded=service.seeded and bool(devices))
             self._engine = ServerEngine(self.urls, model=_NAME, tokenizer=tokenizer, service=service)
         except BaseException:
             self._end()
