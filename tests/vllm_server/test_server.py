@@ -97,12 +97,3 @@ def test_a_server_whose_core_is_killed_is_named_and_leaves_no_process(policy, tm
     finally:
         engine.close()
     assert started(mark) == []
-
-
-def test_heads_that_vllm_has_no_attention_for_are_named(tmp_path, mark):
-    from simko.trainers.models.base_policy import COUNTDOWN_BASE
-
-    with pytest.raises(ServerUnusable, match=r"vLLM's server has ended before it served"):
-        engine_of(COUNTDOWN_BASE, tmp_path)
-    assert "attention" in (tmp_path / "vllm-0.log").read_text()
-    assert started(mark) == []
