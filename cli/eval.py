@@ -64,12 +64,13 @@ def parser() -> Parser:
     engine.add_argument("--concurrency", type=int, default=64, metavar="N", help="requests at a time")
     engine.add_argument("--per_request", type=int, default=16, metavar="N", help="responses asked for at once")
     engine.add_argument("--timeout", type=float, default=900.0, metavar="SECONDS", help="for one request")
+    engine.add_argument("--unseeded", action="store_true", help="no seed in requests: one ends a vLLM server on a CPU")
     engine.add_argument(
         "--batch_tokens", type=int, default=65_536, metavar="N", help="transformers: tokens held at once"
     )
     engine.add_argument("--dtype", default="auto", help="transformers and vllm: of the weights")
     engine.add_argument("--vllm_python", default=sys.executable, metavar="PATH", help="the Python that has vLLM")
-    engine.add_argument("--vllm_args", default="", metavar="ARGS", help="further arguments of vLLM's server, in quotes")
+    engine.add_argument("--vllm_args", default="", metavar="ARGS", help="further arguments of vLLM's server: ='--…'")
     parser.add_argument("--per_unit", type=int, metavar="N", help="responses written at once, about")
     parser.add_argument("--anew", action="store_true", help="begin another evaluation beside an unfinished one")
     parser.add_argument("--all", action="store_true", help="every column of the table, however wide")

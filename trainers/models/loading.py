@@ -165,10 +165,19 @@ def _one_line(error: Exception) -> str:
 
 
 def _without_gguf(model: Any) -> Any:
-    """The same model as if made here: transformers refuses to save one that came from a GGUF file."""
+    """The same model as if made here: transformers refuses to save one that came from a GGUF file.
+
+    Its configuration says no longer how the file was packed. A checkpoint saved with that is refused by vLLM, and says
+    of float32 weights that they are quantized.
+    """
+    from copy import deepcopy
+
     from transformers import AutoModelForCausalLM
 
-    plain = AutoModelForCausalLM.from_config(model.config, dtype=model.dtype)
+    config = deepcopy(model.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    plain = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
     plain.load_state_dict(model.state_dict(), assign=True)
     plain.tie_weights()
     plain.generation_config = model.generation_config

@@ -257,6 +257,17 @@ def test_a_gguf_file_becomes_a_model_that_can_be_saved(tmp_path):
         assert torch.equal(model(ids).logits, again(ids).logits)
 
 
+def test_a_checkpoint_saved_from_a_gguf_file_is_a_plain_one(tmp_path):
+    """vLLM refuses a configuration that speaks of a file it cannot find."""
+    write_gguf(tmp_path / "tiny.gguf")
+    model, _ = load_model(tmp_path / "tiny.gguf")
+    assert not hasattr(model.config, "quantization_config")
+    model.save_pretrained(tmp_path / "saved")
+    saved = (tmp_path / "saved" / "config.json").read_text()
+    assert json.loads(saved)["dtype"] == "float32"
+    assert "quantization_config" not in saved and "gguf" not in saved
+
+
 def test_a_gguf_file_can_be_trained_on(tmp_path):
     write_gguf(tmp_path / "tiny.gguf")
     model, _ = load_model(tmp_path / "tiny.gguf")

@@ -4,11 +4,16 @@
 
 vLLM is never imported: its Python may be that of another environment. Work goes to all servers in turn through the
 server engine. Each server writes a log, `vllm-<n>.log`, beside the results.
+
+On a CPU vLLM cannot draw several responses of one seed, so requests carry none there. Its own generator would start at
+seed 0 whenever a server starts: the first draws of an evaluation that is gone on with could be those of its beginning,
+counted twice. So each server on a CPU gets a new `--seed`, which its log tells.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -42,6 +47,9 @@ class VLLMEngine:
         service: how they are spoken to.
         devices: GPUs, one server each; none: one server on the CPU; None: those that this process sees.
 
+    Attributes:
+        urls: of the servers, up to `/v1`.
+
     Raises:
         ServerUnusable: a server does not start; the message says why, as far as its log tells.
     """
@@ -68,14 +76,15 @@ class VLLMEngine:
             logs = [log_folder / f"vllm-{number}.log" for number in range(len(ports))]
             log_folder.mkdir(parents=True, exist_ok=True)
             for number, (port, log) in enumerate(zip(ports, logs, strict=True)):
-                command = _command(python, str(where), port, arguments)
+                seed = [] if devices else ["--seed", str(secrets.randbelow(2**31))]
+                command = _command(python, str(where), port, [*seed, *arguments])
                 self._processes.append(_started(command, log, devices[number] if devices else None))
-            urls = [f"http://127.0.0.1:{port}/v1" for port in ports]
-            for url, process, log in zip(urls, self._processes, logs, strict=True):
+            self.urls = [f"http://127.0.0.1:{port}/v1" for port in ports]
+            for url, process, log in zip(self.urls, self._processes, logs, strict=True):
                 _wait_until_up(url, process, log)
-            # On a CPU vLLM cannot draw several responses of one seed
-            service = replace(service or Service(), seeded=bool(devices))
-            self._engine = ServerEngine(urls, model=_NAME, tokenizer=tokenizer, service=service)
+            service = service or Service()
+            service = replace(service, seeded=service.seeded and bool(devices))
+            self._engine = ServerEngine(self.urls, model=_NAME, tokenizer=tokenizer, service=service)
         except BaseException:
             self._end()
             raise
