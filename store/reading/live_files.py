@@ -235,7 +235,7 @@ def twice_evaluated(files: Sequence[LiveFile]) -> list[str]:
             first: (old, new)
             for old, _, last in spans
             for new, first, _ in spans
-            if old < new and None not in (first, last) and first <= last
+            if old < new and first is not None and last is not None and first <= last
         }
         lines += [
             f"{run}: attempts {old} and {new} both evaluated from step {step} on; of one step, split and source the "

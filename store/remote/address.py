@@ -18,7 +18,6 @@ from pathlib import Path
 
 from ..errors import RunNotFound, SimkoError, UsageError
 from ..layout.run import RUN_FILE
-from ..posix import fcntl
 from .bucket import Bucket, Object
 from .copy import copy_run
 
@@ -128,6 +127,8 @@ def _copy_beside(bucket: Bucket, prefix: str, objects: list[Object], folder: Pat
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
+    from ..posix import fcntl  # here, so that runs on this disk are read without
+
     lock = cache() / f".{folder.relative_to(cache()).parts[0]}.lock"
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -162,6 +162,7 @@ def test_the_shipped_studies_are_listed(capsys):
         "hard",
         "paper-laptop",
         "side-by-side",
+        "smollm2",
         "tree",
     ]
 

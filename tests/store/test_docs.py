@@ -92,7 +92,8 @@ def test_commands_run(page, runs, monkeypatch, capsys):
     for line in lines:
         assert line[0] == "simko"
         if "--watch" not in line:
-            assert main(line[1:]) == 0, line
+            fired = (1, 4, 5) if line[1] == "findings" else ()  # its exit code is an answer
+            assert main(line[1:]) in (0, *fired), line
             assert capsys.readouterr().out
 
 

@@ -61,7 +61,7 @@ def _sentence(name: str, trend: Trend, unit: str = " nats") -> str:
 
 
 def _figures(**trends: Trend) -> dict[str, float]:
-    figures = {}
+    figures: dict[str, float] = {}
     for name, trend in trends.items():
         figures |= {f"{name}_start": trend.start, f"{name}_end": trend.end, f"{name}_slope": trend.slope}
         figures |= {f"{name}_p": min(trend.p_rise, trend.p_fall)}

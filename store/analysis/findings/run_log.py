@@ -63,7 +63,7 @@ class RunLog:
     @cached_property
     def status(self) -> dict[str, Any]:
         """Its row of the view `runs`."""
-        return self.frame("FROM runs").iloc[0].to_dict()
+        return {str(name): value for name, value in self.frame("FROM runs").iloc[0].items()}
 
     @property
     def running(self) -> bool:

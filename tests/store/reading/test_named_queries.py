@@ -33,7 +33,7 @@ def table(folder, name):
 def test_it_answers_for_every_run_and_nothing_for_none(name, runs, tmp_path):
     answer = frame(runs, name)
     assert set(answer.run) == {"grpo", "simko"}
-    assert not answer.isna().all().drop(["first_incomplete", "last_seen", "noise"], errors="ignore").any()
+    assert not answer.isna().all().drop(["first_incomplete", "last_seen", "benchmark", "noise"], errors="ignore").any()
     assert len(frame(tmp_path, name)) == 0
 
 
