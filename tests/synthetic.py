@@ -15,6 +15,8 @@ from simko.store.writing.push import push_on_ranks
 
 PROBLEMS = 40
 EVALS = (0, 20, 40)
+STEPS = (1, *range(20, 31), 40)
+"""Those whose tokens are logged: the ends, that of an evaluation, and ten times a step and the next."""
 
 
 @dataclass
@@ -58,19 +60,19 @@ def write_study(folder: Path, made: list[Made], planned_only: tuple[str, ...] = 
 
 
 def write_run(folder: Path, run: Made) -> None:
-    """One run of 40 steps with evaluations at 0, 20 and 40; as Λ(1) rises, Λ(2) and Λ(3) fall."""
+    """One run of 40 steps, a third of them logged, evaluated at 0, 20 and 40; as Λ(1) rises, Λ(2) and Λ(3) fall."""
     create_or_resume(folder, {"method": run.method, "hyperparameters": run.options, "config": {}}, resume=False)
     rng = np.random.default_rng([run.seed, len(run.label)])
     success = np.asarray(run.success, float)
     success = success if success.ndim == 2 else np.repeat(success[:, None], PROBLEMS, 1)
     with Recorder(folder, k=3, attempt=1) as recorder:
-        for step in range(41):
+        for step in (0, *STEPS):
             if step in EVALS:
                 recorder.put_evals(_evals(step, success[EVALS.index(step)]))
                 if run.validation is not None:
                     recorder.put_evals(_evals(step, run.validation[EVALS.index(step)], "validation"))
             if step:
-                share = (step - 1) / 39
+                share = (step - STEPS[0]) / (STEPS[-1] - STEPS[0])
                 first = run.lambda_1[0] * (1 - share) + run.lambda_1[1] * share
                 _put_step(recorder, step, first, rng)
         recorder.close(run.status)
