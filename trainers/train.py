@@ -266,7 +266,9 @@ def _run(
         reason,
         step=trainer.state.global_step,
         resumable_step=step_of(saved) if saved else None,
-        rollout_steps=trainer.args.steps_per_generation * trainer.num_iterations,
+        rollout_steps=max(
+            1, trainer.args.steps_per_generation * trainer.num_iterations // trainer.args.gradient_accumulation_steps
+        ),
         probed=run.probe,
         speaks=trainer.accelerator.is_main_process,
     )
