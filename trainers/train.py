@@ -41,7 +41,7 @@ from .models.lora import lora_config
 from .models.shared_prompts import share_prompts
 from .models.stopping import end_at_stop
 from .options.arguments import RunArguments
-from .options.methods import check_group, objective_of
+from .options.methods import check_group, check_loss, objective_of
 from .options.parsing import SimkoConfig
 from .options.run_description import run_description
 from .tasks import Task, check_task, task_for
@@ -98,6 +98,7 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
     objective, rounds = objective_of(run), run.dynamic_sampling_rounds or 1
     check_ranks(run, objective, model.config.get_text_config().vocab_size)
     check_group(run, int(config.num_generations or 0))
+    check_loss(run, config.loss_type)
     if rounds > 1:
         check_groups(config.per_device_train_batch_size * config.steps_per_generation, int(config.num_generations or 1))
     task = task_for(

@@ -27,7 +27,7 @@ from .figures import forking_fraction, token_figures
 from .logit_gradient import logit_gradient
 from .micro_batches import micro_batches_of
 from .nan_guard import NaNGuard
-from .normaliser import normalised
+from .normaliser import check_mean, normalised
 from .rescoring import Rescoring
 from .response_rows import response_columns
 from .sampler_parity import SamplerParity, gaps
@@ -52,6 +52,7 @@ class RankedGRPOTrainer(GRPOTrainer):
 
     def __init__(self, *args: Any, objective: Objective | None = None, rounds: int = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        check_mean(objective, self.loss_type)
         self.objective = objective
         self.rounds = rounds
         self.probe: Probe | NullProbe = NullProbe()
