@@ -25,9 +25,18 @@ from ..store.maintenance.compaction import compact
 from ..store.writing.row_sampling import LoggedRows
 from .checks import check_evaluation, check_ranks, model_name, other_number_of_processes, sharding_not_given
 from .engine.callbacks import PassAtKCallback
-from .engine.checkpoints import checkpoint_to_resume, has_every_step, newer_than, newest_whole, set_aside_newer, step_of
+from .engine.checkpoints import (
+    checkpoint_to_resume,
+    has_every_step,
+    newer_than,
+    newest_whole,
+    set_aside_newer,
+    step_of,
+    without_random_state,
+)
 from .engine.dynamic_sampling import check_groups
-from .engine.ending import interrupted_by_sigterm, lost_rank
+from .engine.ending import interrupted_by_sigterm, lost_rank, wait_for_everyone
+from .engine.micro_batches import steps_per_rollout
 from .engine.nan_guard import Diverged, NaNGuard, cannot_sample
 from .engine.progress import Progress, replace_progress
 from .engine.rewards import TaskReward
@@ -170,6 +179,8 @@ def _checkpoint(run: RunArguments, config: SimkoConfig) -> Path | None:
     if config.process_index == 0:
         for line in passed_over:
             print(f"{line}; continuing from step {step_of(checkpoint)}", file=sys.stderr)
+        if told := without_random_state(checkpoint, config.world_size):
+            print(f"note: {told}", file=sys.stderr)
     return checkpoint
 
 
@@ -257,7 +268,7 @@ def _run(
         probe.close(status)
         signal.signal(signal.SIGTERM, handler)
     if status == "finished":
-        trainer.accelerator.wait_for_everyone()  # whoever reports reads what every process has written
+        wait_for_everyone(trainer.accelerator, run_dir)  # whoever reports reads what every process has written
         if run.probe and run.probe_compact and trainer.accelerator.is_main_process:
             _compact(run_dir, progress)
     saved, _ = newest_whole(run_dir)
@@ -267,9 +278,7 @@ def _run(
         reason,
         step=trainer.state.global_step,
         resumable_step=step_of(saved) if saved else None,
-        rollout_steps=max(
-            1, trainer.args.steps_per_generation * trainer.num_iterations // trainer.args.gradient_accumulation_steps
-        ),
+        rollout_steps=steps_per_rollout(trainer.args),
         probed=run.probe,
         speaks=trainer.accelerator.is_main_process,
     )

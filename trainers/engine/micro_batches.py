@@ -25,3 +25,8 @@ def micro_batches_of(state: Any, args: Any, batches: Any) -> int:
     """The same of a trainer: its state, its arguments and its data loader, None before training."""
     per_epoch = len(batches) if hasattr(batches, "__len__") else None
     return micro_batches_done(state.global_step, accumulation=args.gradient_accumulation_steps, per_epoch=per_epoch)
+
+
+def steps_per_rollout(args: Any) -> int:
+    """Whole optimizer steps that train on one rollout batch, its repetitions included; at least 1."""
+    return max(1, int(args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps))
