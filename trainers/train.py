@@ -25,9 +25,18 @@ from ..store.maintenance.compaction import compact
 from ..store.writing.row_sampling import LoggedRows
 from .checks import check_evaluation, check_ranks, model_name, other_number_of_processes, sharding_not_given
 from .engine.callbacks import PassAtKCallback
-from .engine.checkpoints import checkpoint_to_resume, has_every_step, newer_than, newest_whole, set_aside_newer, step_of
+from .engine.checkpoints import (
+    checkpoint_to_resume,
+    has_every_step,
+    newer_than,
+    newest_whole,
+    set_aside_newer,
+    step_of,
+    without_random_state,
+)
 from .engine.dynamic_sampling import check_groups
-from .engine.ending import interrupted_by_sigterm, lost_rank
+from .engine.ending import interrupted_by_sigterm, lost_rank, wait_for_everyone
+from .engine.micro_batches import steps_per_rollout
 from .engine.nan_guard import Diverged, NaNGuard, cannot_sample
 from .engine.progress import Progress, replace_progress
 from .engine.rewards import TaskReward
@@ -41,7 +50,7 @@ from .models.lora import lora_config
 from .models.shared_prompts import share_prompts
 from .models.stopping import end_at_stop
 from .options.arguments import RunArguments
-from .options.methods import check_group, objective_of
+from .options.methods import check_group, check_loss, objective_of
 from .options.parsing import SimkoConfig
 from .options.run_description import run_description
 from .tasks import Task, check_task, task_for
@@ -98,6 +107,7 @@ def train(run: RunArguments, config: SimkoConfig) -> Training:
     objective, rounds = objective_of(run), run.dynamic_sampling_rounds or 1
     check_ranks(run, objective, model.config.get_text_config().vocab_size)
     check_group(run, int(config.num_generations or 0))
+    check_loss(run, config.loss_type)
     if rounds > 1:
         check_groups(config.per_device_train_batch_size * config.steps_per_generation, int(config.num_generations or 1))
     task = task_for(
@@ -169,6 +179,8 @@ def _checkpoint(run: RunArguments, config: SimkoConfig) -> Path | None:
     if config.process_index == 0:
         for line in passed_over:
             print(f"{line}; continuing from step {step_of(checkpoint)}", file=sys.stderr)
+        if told := without_random_state(checkpoint, config.world_size):
+            print(f"note: {told}", file=sys.stderr)
     return checkpoint
 
 
@@ -256,7 +268,7 @@ def _run(
         probe.close(status)
         signal.signal(signal.SIGTERM, handler)
     if status == "finished":
-        trainer.accelerator.wait_for_everyone()  # whoever reports reads what every process has written
+        wait_for_everyone(trainer.accelerator, run_dir)  # whoever reports reads what every process has written
         if run.probe and run.probe_compact and trainer.accelerator.is_main_process:
             _compact(run_dir, progress)
     saved, _ = newest_whole(run_dir)
@@ -266,7 +278,7 @@ def _run(
         reason,
         step=trainer.state.global_step,
         resumable_step=step_of(saved) if saved else None,
-        rollout_steps=trainer.args.steps_per_generation * trainer.num_iterations,
+        rollout_steps=steps_per_rollout(trainer.args),
         probed=run.probe,
         speaks=trainer.accelerator.is_main_process,
     )

@@ -4,8 +4,8 @@
     simko doctor runs/first --deep      also reads every row
 
 A finding is something that is missing from the log or contradicts it; a note is something to know. `deep` reads every
-file: rows as many as the manifest says, no token row twice, and as many of them as the roll-ups have counted wherever
-all rows are written.
+file: bytes and rows as the manifest says, no token row twice, and as many of them as the roll-ups have counted wherever
+all rows are written. Without it the bytes of small files alone are compared, and a note says which were not.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import duckdb
 from ..layout.manifest import Attempt
 from ..reading.catalog import Catalog
 from ..reading.incomplete_steps import incomplete_steps
+from ..reading.loaded_runs import verified_tables
 from .garbage import garbage
 
 _SAMPLES = """
@@ -68,6 +69,7 @@ def check(folder: Path, *, deep: bool = False) -> tuple[list[Checkup], list[str]
         catalog.leave_out_damaged()
     else:
         catalog.leave_out_damaged_sums()
+    verified = verified_tables(catalog.runs)
     checkups = []
     elsewhere = list(catalog.problems)
     for run in catalog.runs:
@@ -100,6 +102,12 @@ def check(folder: Path, *, deep: bool = False) -> tuple[list[Checkup], list[str]
         if waste := garbage(run.path):
             size = sum(item.bytes for item in waste) / 1e6
             result.notes.append(f"{len(waste)} files ({size:.1f} MB) are removable: `simko gc {run.path} --delete`")
+        if not deep and (unread := [part for part in parts if part.table not in verified]):
+            size = sum(part.bytes for part in unread) / 1e6
+            result.notes.append(
+                f"{len(unread)} files of token rows and responses ({size:,.1f} MB) were opened but not read through: "
+                f"whether their bytes are those written, `simko doctor {run.path} --deep` says"
+            )
         if deep:
             result.findings += _contradictions(catalog.connection, run.name, run.info)
         checkups.append(result)

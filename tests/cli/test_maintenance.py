@@ -70,6 +70,26 @@ def test_rows_damaged_inside_a_file_are_found_by_reading_all(run, capsys):
     assert str(victim) in capsys.readouterr().out
 
 
+def test_what_was_not_read_through_is_told_and_read_when_asked(run, capsys, monkeypatch):
+    parts = [p for p in read_manifest(run).parts if p.table in ("tokens", "responses", "samples")]
+    victim = max(parts, key=lambda p: p.bytes)
+    content = bytearray(victim.path.read_bytes())
+    content[len(content) // 3] ^= 1
+    victim.path.write_bytes(bytes(content))
+    size = sum(p.bytes for p in parts) / 1e6
+    told = f"{len(parts)} files of token rows and responses ({size:.1f} MB) were opened but not read through"
+    assert main(["doctor", str(run)]) == 1  # they are few bytes
+    output = capsys.readouterr().out
+    assert f"{victim.path}: altered since it was written (checksum)" in output and "read through" not in output
+    monkeypatch.setattr("simko.store.reading.loaded_runs._VERIFIED_BYTES", size * 1e6 - 1)
+    main(["doctor", str(run)])
+    output = capsys.readouterr().out
+    assert told in output and f"`simko doctor {run} --deep`" in output and "altered" not in output
+    assert main(["doctor", str(run), "--deep"]) == 1
+    output = capsys.readouterr().out
+    assert f"{victim.path}: altered since it was written (checksum)" in output and "read through" not in output
+
+
 def test_rows_written_twice_are_found(run, capsys):
     with Recorder(run, k=4, attempt=2) as recorder:
         for _ in range(2):

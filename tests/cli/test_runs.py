@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
+import subprocess
+import sys
+from functools import partial
 
 import manifests
 import numpy as np
@@ -40,6 +44,35 @@ def test_ls_has_a_line_a_run_with_its_last_figures(runs, capsys, monkeypatch):
             assert line.split()[1:4] == ["finished", run.split("-")[0], "12"]
             assert f"{lambda_2:.3f}" in line.split()
     assert "all: task countdown, model demonstration" in out
+
+
+@pytest.mark.slow
+def test_more_runs_than_files_may_be_open_are_listed_and_share_their_vocabulary(tmp_path):
+    """400 runs of six files each, in processes that may open 200."""
+    first = write_demonstration_run(tmp_path / "runs", name="r000", steps=1, responses=4)
+    for n in range(1, 400):
+        shutil.copytree(first, first.with_name(f"r{n:03}"))
+
+    def simko_in_little_room(*arguments):
+        few = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (200, 200))
+        done = subprocess.run(
+            [sys.executable, "-m", "simko.cli.simko", *arguments],
+            cwd=tmp_path, preexec_fn=few, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    listed = [line.split()[:2] for line in simko_in_little_room("ls", "runs").splitlines()]
+    assert [words for words in listed if words and words[0].startswith("r0")][:2] == [
+        ["r000", "finished"], ["r001", "finished"]
+    ]  # fmt: skip
+    assert sum(words[1:] == ["finished"] for words in listed) == 400
+    sql = "SELECT count(*) AS n, count(text) AS texts, count(DISTINCT run) AS runs FROM tokens"
+    (row,) = json.loads(simko_in_little_room("query", sql, "--runs", "runs", "--format", "json"))
+    with simko.store.open(tmp_path / "runs") as connection, simko.store.open(first) as alone:
+        ((tokens,),) = alone.sql("SELECT count(*) FROM tokens").fetchall()
+        assert row == {"n": 400 * tokens, "texts": 400 * tokens, "runs": 400}
+        assert connection.sql("SELECT count(*) FROM texts").fetchall() == alone.sql("FROM texts").count("*").fetchall()
 
 
 def test_ls_of_nothing(tmp_path, capsys):
@@ -108,8 +141,8 @@ def test_diff_says_what_keeps_two_runs_from_comparing(runs, tmp_path, capsys):
     _, out, _ = command_output(capsys, "diff", runs / "grpo-one", tmp_path / "cold")
     assert "different temperature: 1.0 against 0.6" in out
     assert "different model: demonstration against other\\x1b[2J[red]" in out and "\x1b" not in out
-    for command in (("show", tmp_path / "cold"), ("ls", tmp_path)):
-        _, out, _ = command_output(capsys, *command)
+    for asked in (("show", tmp_path / "cold"), ("ls", tmp_path)):
+        _, out, _ = command_output(capsys, *asked)
         assert "other\\x1b[2J[red]" in out and "\x1b" not in out
 
 

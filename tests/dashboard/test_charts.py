@@ -36,6 +36,19 @@ def test_one_step_is_a_point_one_can_see():
     assert charts.lambda_over_steps(frame, COLOURS).data[0].mode == "lines+markers"
 
 
+def test_a_break_of_meaning_is_a_dashed_line_in_every_panel():
+    frame = pd.DataFrame(
+        [(run, step, k, -k, 8) for run in "ab" for k in (1, 2) for step in (1, 2, 3)],
+        columns=["run", "step", "k", "lambda_k", "n_responses"],
+    )
+    breaks = pd.DataFrame({"run": ["b"], "step": [2], "change": ["temperature 1.0 → 0.5"]})
+    figure = panels.mark_breaks(charts.lambda_over_steps(frame, COLOURS), breaks, COLOURS)
+    lines = [shape for shape in figure.layout.shapes if shape.line.width]
+    assert {(line.x0, line.x1, line.line.color, line.line.dash) for line in lines} == {(2.5, 2.5, COLOURS["b"], "dash")}
+    assert len({line.xref for line in lines}) == len(lines) == 2
+    assert [note.text for note in figure.layout.annotations] == ["Λ(1)", "Λ(2)", "temperature 1.0 → 0.5"]
+
+
 def test_profile_dots_the_first_step():
     frame = pd.DataFrame(
         [("a", when, step, k, 0.5**k, 0.4**k) for when, step in (("first", 1), ("latest", 9)) for k in (1, 2)],

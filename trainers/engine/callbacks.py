@@ -8,6 +8,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from ...probes.probe import NullProbe, Probe
+from .micro_batches import micro_batches_of
 
 
 class EndStep(TrainerCallback):
@@ -34,7 +35,7 @@ class SaveBetweenRollouts(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """After the trainer's own callback, which says what is due."""
         self._due |= control.should_save
-        scored = state.global_step * args.gradient_accumulation_steps
+        scored = micro_batches_of(state, args, kwargs.get("train_dataloader"))
         between = scored % (args.steps_per_generation * args.num_iterations) == 0
         control.should_save = self._due and (between or control.should_training_stop)
         if control.should_save:

@@ -111,6 +111,21 @@ def checkpoint_to_resume(given: str) -> tuple[Path, list[str]]:
     raise UsageError(f"--resume {given}: cannot continue from this checkpoint ({torn}); {there}")
 
 
+def without_random_state(checkpoint: Path, processes: int) -> str | None:
+    """What to say where a checkpoint lacks the state of random numbers of a process, else None.
+
+    The trainer goes on without it and says nothing: saved by another number of processes, or by one that could not.
+    """
+    names = ["rng_state.pth"] if processes == 1 else [f"rng_state_{rank}.pth" for rank in range(processes)]
+    missing = [name for name in names if not (checkpoint / name).exists()]
+    if not missing:
+        return None
+    return (
+        f"{checkpoint} has no {', '.join(missing)}: from step {step_of(checkpoint)} on other responses are sampled "
+        "than in the run that saved it"
+    )
+
+
 def has_every_step(checkpoint: Path, max_steps: int, epochs: float) -> bool:
     """Whether a whole checkpoint is the last of a run.
 

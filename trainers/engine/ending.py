@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import torch
 
 from ..errors import RankLost
+from .checkpoints import newest_whole, step_of
 
 
 @contextlib.contextmanager
@@ -41,10 +42,30 @@ def lost_rank(error: RuntimeError, run_dir: Path) -> RankLost | None:
     if not (isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)):
         return None
     reason = re.sub(r"\[[^]]*\](:\d+)?:?\s*", "", str(error)).split(". ")[0].splitlines()[0]
+    whole, _ = newest_whole(run_dir)
+    left = (
+        f"--resume {run_dir} continues from step {step_of(whole)}"
+        if whole
+        else "there is no whole checkpoint to continue from"
+    )
     return RankLost(
         f"another process of the run is gone, training cannot go on ({reason}); what was logged is in {run_dir}, "
-        f"and --resume {run_dir} continues from the last checkpoint"
+        f"and {left}"
     )
+
+
+def wait_for_everyone(accelerator: Any, run_dir: Path) -> None:
+    """Until every process is here.
+
+    Raises:
+        RankLost: one will not come any more: it could not save the model, for example.
+    """
+    try:
+        accelerator.wait_for_everyone()
+    except RuntimeError as error:
+        if lost := lost_rank(error, run_dir):
+            raise lost from error
+        raise
 
 
 def leave_together() -> None:

@@ -25,8 +25,9 @@ from .dynamic_sampling import Rollouts, check_groups, fill
 from .epoch_order import EpochOrder, FollowEpochs
 from .figures import forking_fraction, token_figures
 from .logit_gradient import logit_gradient
+from .micro_batches import micro_batches_of
 from .nan_guard import NaNGuard
-from .normaliser import normalised
+from .normaliser import check_mean, normalised
 from .rescoring import Rescoring
 from .response_rows import response_columns
 from .sampler_parity import SamplerParity, gaps
@@ -51,6 +52,7 @@ class RankedGRPOTrainer(GRPOTrainer):
 
     def __init__(self, *args: Any, objective: Objective | None = None, rounds: int = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        check_mean(objective, self.loss_type)
         self.objective = objective
         self.rounds = rounds
         self.probe: Probe | NullProbe = NullProbe()
@@ -161,7 +163,7 @@ class RankedGRPOTrainer(GRPOTrainer):
             output: dict[str, Any] = super()._generate_and_score_completions(inputs)
             return output
         if self._buffered_inputs is None:  # also of a resumed run, which is to sample at the same steps as before
-            self._step = self.state.global_step * self.args.gradient_accumulation_steps
+            self._step = micro_batches_of(self.state, self.args, self.callback_handler.train_dataloader)
         rollouts = self._roll_out(inputs)
         if self.rounds > 1:
             rollouts = self._with_contrast(rollouts)
@@ -210,8 +212,7 @@ class RankedGRPOTrainer(GRPOTrainer):
 
     def _generation(self) -> int:
         """Index of the rollout batch being sampled, the same on every rank and after a resume."""
-        every = self.args.steps_per_generation * self.num_iterations
-        return int(self.state.global_step * self.args.gradient_accumulation_steps // every)
+        return int(self._step // (self.args.steps_per_generation * self.num_iterations))
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         if not self.model.training or "response_id" not in inputs:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -32,6 +33,8 @@ class Reinforce(TokenObjective):
 
     positive: float
     negative: float
+    rescales_token_mean: ClassVar[bool] = True
+    """Under a loss that takes another mean than that over the batch's tokens it would be another method."""
 
     def __post_init__(self) -> None:
         if not (self.positive >= 0 and self.negative >= 0 and 0 < self.positive + self.negative < math.inf):

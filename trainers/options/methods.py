@@ -262,6 +262,17 @@ def check_group(run: RunArguments, num_generations: int) -> None:
             raise UsageError(f"--{name} {value} must not exceed --num_generations {num_generations}")
 
 
+def check_loss(run: RunArguments, loss_type: str) -> None:
+    """Refuse a `loss_type` whose mean is not the one that the method rescales.
+
+    Raises:
+        UsageError: naming those that are.
+    """
+    from ..engine.normaliser import check_mean
+
+    check_mean(objective_of(run), loss_type)
+
+
 def table() -> str:
     """The methods as the table of `docs/methods.md`."""
     lines = ["| `--method` | what it changes | options, with defaults | source |", "|---|---|---|---|"]

@@ -20,7 +20,7 @@ from ..hub import hub_fault, is_hub_id
 from ..models.base_policy import BASE_POLICIES
 from ..models.lora import lora_config
 from ..options.arguments import RunArguments
-from ..options.methods import check_group, objective_of
+from ..options.methods import check_group, check_loss, objective_of
 from ..tasks import task_for
 from .shape import ModelShape, shape_of
 
@@ -102,6 +102,7 @@ def check_everything(run: RunArguments, config: Any, missing: list[str]) -> Find
 def _method(run: RunArguments, config: Any) -> str:
     objective_of(run)
     check_group(run, int(config.num_generations or 0))
+    check_loss(run, config.loss_type)
     adapters = lora_config(run.lora_r, run.lora_alpha, run.lora_target_modules)
     return f"{run.method}" + ("" if adapters is None else f", adapters of rank {run.lora_r}")
 

@@ -9,6 +9,7 @@ says why.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class Batches:
         responses: per rollout batch.
         prompts: per rollout batch.
         responses_per_step: that one optimizer step trains on.
-        steps_per_rollout: optimizer steps per rollout batch, its repetitions included.
+        steps_per_rollout: optimizer steps per rollout batch, repetitions included; below 1 where a step spans several.
         steps: optimizer steps of the run; None where it depends on a data set that could not be read.
         per_process: responses of a rollout batch on one process.
     """
@@ -79,7 +80,7 @@ class Batches:
     responses: int
     prompts: int
     responses_per_step: int
-    steps_per_rollout: int
+    steps_per_rollout: float
     steps: int | None
     per_process: int
 
@@ -95,16 +96,17 @@ def batches(run: RunArguments, config: Any, problems: int | None) -> Batches:
     per_process = config.per_device_train_batch_size * config.steps_per_generation
     responses = per_process * processes
     prompts = responses // config.num_generations
-    per_rollout = max(1, config.steps_per_generation // config.gradient_accumulation_steps) * config.num_iterations
+    parts, accumulation = config.steps_per_generation * config.num_iterations, config.gradient_accumulation_steps
     steps: int | None = config.max_steps if config.max_steps > 0 else None
     if steps is None and problems is not None:
-        steps = int(config.num_train_epochs * (problems // max(1, prompts)) * per_rollout)
+        # an epoch's last step may have fewer micro-batches than the others
+        steps = math.ceil(config.num_train_epochs * math.ceil(problems // max(1, prompts) * parts / accumulation))
     return Batches(
         processes,
         responses,
         prompts,
         config.per_device_train_batch_size * config.gradient_accumulation_steps * processes,
-        per_rollout,
+        parts / accumulation,
         steps,
         per_process,
     )
@@ -143,11 +145,11 @@ def _batch_lines(run: RunArguments, config: Any, made: Batches, problems: int | 
             f"{config.per_device_train_batch_size} per device x {config.gradient_accumulation_steps} accumulated x "
             f"{made.processes} processes",
         ),
-        Line("steps per rollout batch", f"{made.steps_per_rollout:,}"),
+        Line("steps per rollout batch", f"{made.steps_per_rollout:,g}"),
     ]
     if made.steps is None:
         return [*lines, Line("optimizer steps", "unknown", "--max_steps is not set and the data set was not read")]
-    rollouts = -(-made.steps // made.steps_per_rollout)
+    rollouts = math.ceil(made.steps / made.steps_per_rollout)
     lines.append(Line("optimizer steps", f"{made.steps:,}", f"{rollouts:,} rollout batches"))
     if problems:
         passes = rollouts * made.prompts / problems

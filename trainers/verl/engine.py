@@ -22,6 +22,7 @@ from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
 from ...probes.statistics.token_stats import TokenStats
 from ...store.errors import UsageError
 from ..engine.logit_gradient import logit_gradient
+from ..engine.normaliser import check_mean
 from ..engine.scored_batch import scored_batch
 from ..objectives import ScoredBatch, Surrogate
 from . import micro_batch as mb
@@ -194,6 +195,7 @@ class RankedFSDPEngine(FSDPEngineWithLMHead):
         config = config_of(loss_function)
         if config is None:
             raise UsageError("simko's engine serves verl's PPO loss, whose configuration this loss function hides")
+        check_mean(self.objective, config.loss_agg_mode, "loss_agg_mode", ["token-mean"])
         assert self.run_log is not None
         self.run_log.open(
             self.module,

@@ -209,6 +209,21 @@ def test_half_a_line_and_foreign_lines_are_left_out(run, before):
     assert_same({"tokens": answers_of(run, "tokens")}, {"tokens": before["tokens"]})
 
 
+def test_a_merge_that_cannot_be_true_is_named_and_counts_nothing_twice(run, before):
+    """The line is as a compactor would have written it: its checksum fits."""
+    compact(run)
+    merges = run / "manifest" / "merges.jsonl"
+    written = manifests.entries(merges)
+    for change, told in (
+        (lambda e: {"replaces": ["tokens/part-009-000-000001.parquet"]}, "it replaces files that no manifest names"),
+        (lambda e: {"replaces": e["replaces"][1:]}, "rows made of"),
+        (lambda e: {"rows": e["rows"] + 1}, "rows made of"),
+    ):
+        manifests.write(merges, [e | (change(e) if e["table"] == "tokens" else {}) for e in written])
+        assert any(told in problem and "are read instead" in problem for problem in Catalog(run).problems)
+        assert_same({"all_tokens": answers_of(run, "all_tokens")}, {"all_tokens": before["all_tokens"]})
+
+
 def answers_of(run, view):
     connection = Catalog(run).connection
     columns = [row[0] for row in connection.execute(f"DESCRIBE {view}").fetchall()]

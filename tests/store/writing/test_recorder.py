@@ -52,6 +52,24 @@ def test_files_hold_whole_steps_and_the_manifest_names_them_exactly(tmp_path):
     assert on_disk == {part.path for part in read_manifest(run).parts}
 
 
+def test_files_are_on_the_disk_before_a_line_names_them(tmp_path, monkeypatch):
+    """What a power failure leaves is what was synced: each file, its name, then the line."""
+    run, synced = new_run(tmp_path / "run"), []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    with Recorder(run, k=4, attempt=1, flush_seconds=0) as recorder:
+        recorder.put(random_batch(1, np.random.default_rng(0)))
+        recorder.end_step(1)
+        recorder.flush()
+    parts = [part for part in read_manifest(run).parts if part.table != "costs"]
+    assert {part.table for part in parts} == {"tokens", "rollups"}
+    manifest = str(run / "manifest" / "001-000.jsonl")
+    named = [n for n, path in enumerate(synced) if path == manifest][1]  # the first line is that of the attempt
+    for part in parts:
+        whole = synced.index(str(part.path.with_name(f".{part.path.name}.tmp")))
+        assert whole < synced.index(str(part.path.parent), whole) < named
+
+
 def test_floats_have_no_dictionary_and_names_repeat_do(tmp_path):
     run = new_run(tmp_path / "run")
     with Recorder(run, k=4, attempt=1) as recorder:

@@ -21,6 +21,7 @@ from simko.trainers.engine.checkpoints import (
     newest_whole,
     set_aside_newer,
     split_resume,
+    without_random_state,
 )
 from simko.trainers.engine.ending import interrupted_by_sigterm
 from simko.trainers.engine.trainer import RankedGRPOTrainer
@@ -96,6 +97,19 @@ def test_a_checkpoint_named_on_the_command_line_is_its_runs(tmp_path):
     again, again_config = parse(["--resume", given])
     assert (again_config.output_dir, again_config.max_steps) == (str(tmp_path), 12)
     assert split_resume(again.resume) == (tmp_path, tmp_path / "checkpoint-4")
+
+
+def test_a_process_without_its_random_state_is_told(run):
+    checkpoint = run / "checkpoint-4"
+    for path in checkpoint.glob("rng_state*"):
+        path.unlink()
+    assert "has no rng_state.pth: from step 4 on other responses" in without_random_state(checkpoint, 1)
+    for rank in range(2):
+        told = f"has no {', '.join(f'rng_state_{r}.pth' for r in range(rank, 2))}: "
+        assert told in without_random_state(checkpoint, 2)
+        torch.save({}, checkpoint / f"rng_state_{rank}.pth")
+    assert without_random_state(checkpoint, 2) is None
+    assert "rng_state_2.pth" in without_random_state(checkpoint, 3)
 
 
 def train(folder, *, resume=None, start_step=0, **options):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import pytest
 import torch
 from simko.store.errors import UsageError
 from simko.trainers.engine.trainer import RankedGRPOTrainer
 from simko.trainers.options.arguments import RunArguments
-from simko.trainers.options.methods import METHODS, check_group, hyperparameters, objective_of, owner
+from simko.trainers.options.methods import METHODS, check_group, check_loss, hyperparameters, objective_of, owner
 from tiny import config, first_is_even, history, prompts
+from trl import GRPOTrainer
+from trl.trainer.utils import split_tensor_dict
 
 PROMPTS = prompts()
 
@@ -21,6 +26,15 @@ def trainer_of(method, folder, tiny_llama, tiny_tokenizer, **overrides):
     return RankedGRPOTrainer(
         tiny_llama(), first_is_even, args, PROMPTS, processing_class=tiny_tokenizer, objective=objective_of(run)
     )
+
+
+def plain_logprob(model, inputs):
+    """(B, T) of the sampled tokens, from the model's logits."""
+    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
+    attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
+    width = inputs["completion_ids"].size(1)
+    logp = model(ids, attention_mask=attention).logits[:, -width - 1 : -1].log_softmax(-1)
+    return logp.gather(-1, inputs["completion_ids"].unsqueeze(-1)).squeeze(-1)
 
 
 def test_every_method_trains_and_differs_from_grpo_and_from_the_others(tiny_llama, tiny_tokenizer, tmp_path):
@@ -70,14 +84,41 @@ def test_an_extra_loss_has_the_normaliser_of_the_loss(loss_type, accumulation, t
     mask = inputs["completion_mask"].bool()
     per_token = -inputs["advantages"].unsqueeze(1).expand(mask.shape)
     if loss_type == "cispo":
-        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
-        attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
-        width = mask.size(1)
-        logp = trainer.model(ids, attention_mask=attention).logits[:, -width - 1 : -1].log_softmax(-1)
-        per_token = per_token * logp.gather(-1, inputs["completion_ids"].unsqueeze(-1)).squeeze(-1)
+        per_token = per_token * plain_logprob(trainer.model, inputs)
     loss = trainer._compute_loss(trainer.model, inputs)
     ours = trainer._normalised(per_token, inputs | {"loss_mask": mask})
     assert loss.item() == pytest.approx(ours.item(), abs=1e-6)
+
+
+def test_the_mean_over_the_kept_class_holds_or_is_refused_for_every_loss_type(tiny_llama, tiny_tokenizer, tmp_path):
+    """On the first pass a loss is the mean of -A, or of -A log π, over the kept tokens of all micro-batches."""
+    named = re.findall(r"loss_type (?:==|in) (\[.*?\]|\".*?\")", inspect.getsource(GRPOTrainer._compute_loss))
+    every = set(re.findall(r'"(\w+)"', " ".join(named)))
+    assert every >= {"grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "vespo", "luspo"}
+    parts = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "steps_per_generation": 4}
+    for method in ("psr", "nsr", "w_reinforce"):
+        for loss_type in sorted(every - {"dapo", "cispo", "vespo"}):
+            with pytest.raises(UsageError, match=f"loss_type {loss_type} .*choose loss_type dapo or cispo or vespo"):
+                check_loss(RunArguments(method=method), loss_type)
+    check_loss(RunArguments(method="simko"), "grpo")
+    with pytest.raises(UsageError, match="loss_type bnpo"):
+        trainer_of("nsr", tmp_path, tiny_llama, tiny_tokenizer, loss_type="bnpo")
+    for method, sign in (("psr", -1.0), ("nsr", 1.0)):
+        trainer = trainer_of(method, tmp_path, tiny_llama, tiny_tokenizer, epsilon_high=10.0, **parts)
+        trainer.current_gradient_accumulation_steps = 4
+        trainer.model.train()
+        whole = trainer._generate_and_score_completions([PROMPTS[i // 4] for i in range(16)])
+        whole.pop("old_per_token_logps", None)
+        kept = (whole["verdict"] == (sign > 0)).unsqueeze(1) & whole["completion_mask"].bool()
+        with torch.no_grad():
+            logprob = plain_logprob(trainer.model, whole)
+        assert 0 < kept.any(1).sum() < 16
+        for loss_type in ("dapo", "cispo", "vespo"):
+            trainer.loss_type = loss_type
+            losses = [trainer._compute_loss(trainer.model, micro).item() for micro in split_tensor_dict(whole, 4)]
+            wanted = sign if loss_type == "dapo" else sign * logprob[kept].mean().item()
+            assert sum(losses) == pytest.approx(wanted, rel=1e-5), loss_type
+            assert len({round(loss, 4) for loss in losses}) > 1
 
 
 def test_a_k_that_no_group_can_tell_is_refused():

@@ -34,6 +34,15 @@ def test_recipes_have_the_papers_batches_and_settings(name):
     assert (config.epsilon, config.beta, config.weight_decay) == (0.2, 0.0, 0.01)
 
 
+def test_steps_are_counted_where_a_step_spans_rollout_batches_and_an_epochs_last_one_is_short():
+    """20 problems, 4 a rollout batch: 5 rollout batches of 2 micro-batches make 4 steps, of 3, 3, 3 and 1."""
+    options = {"per_device_train_batch_size": 8, "num_generations": 4, "steps_per_generation": 2}
+    options |= {"gradient_accumulation_steps": 3, "num_train_epochs": 2, "max_steps": -1}
+    run, config = parse([word for name, value in options.items() for word in (f"--{name}", str(value))])
+    made = batches(run, config, 20)
+    assert (made.prompts, made.steps_per_rollout, made.steps) == (4, pytest.approx(2 / 3), 8)
+
+
 @pytest.mark.parametrize("name", list(model_recipes()))
 def test_every_shipped_recipe_names_its_task_and_takes_any_method(name):
     for method in ("simko", "grpo", "kl_cov", "gspo"):
