@@ -80,7 +80,7 @@ def test_a_killed_run_resumed_is_the_run_that_was_not_killed(trained, tmp_path):
         (step, 1 + (step > 4)) for step in range(1, 9)
     ]
     assert query(run, "SELECT count(DISTINCT attempt) FROM all_tokens WHERE step IN (5, 6)") == [(2,)]
-    again = start("-m", "simko.cli.train", "--resume", "runs/cut", cwd=tmp_path)
+    again = command("train", "--resume", "runs/cut", cwd=tmp_path)
     assert again.returncode == 0 and "all 8 steps are done" in again.stderr + again.stdout, again.stderr[-3000:]
     assert query(run, "SELECT status, last_step, attempts FROM runs") == [("finished", 8, 3)]
     assert_same_rows(run, reference)

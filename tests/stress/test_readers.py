@@ -156,8 +156,8 @@ def watch(tmp_path, seconds, grace):
 
 
 def test_for_seconds(tmp_path):
-    counts = watch(tmp_path, 5, grace=2)
-    assert min(counts.values()) > 0 and counts["compactor"] > 20
+    counts = watch(tmp_path, 3.5, grace=2)
+    assert min(counts.values()) > 0 and counts["compactor"] > 10
 
 
 @pytest.mark.slow

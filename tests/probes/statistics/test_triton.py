@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from effort import THOROUGH
+from effort import THOROUGH, some
 from ranked_cases import CASES, random_logits
 from simko.probes.errors import BackendMissing
 from simko.probes.statistics.logit_transform import LogitTransform
@@ -32,12 +32,15 @@ TRANSFORMS = [
     LogitTransform(scale=0.5, softcap=4.0, temperature=1.3),
     LogitTransform(softcap=30.0),
 ]
-SMALL = [case for case in CASES if case[1].dtype != torch.float64]
+WIDE = 100_000
+SMALL = [case for case in CASES if case[1].dtype != torch.float64 and case[1].size(1) < WIDE]
+LARGE = [case for case in CASES if case[1].size(1) >= WIDE]
+TRIED = [*SMALL, *some(LARGE, 4)]  # the interpreter takes seconds a row
 
 
-@pytest.mark.parametrize(("name", "logits", "labels", "k"), SMALL, ids=[case[0] for case in SMALL])
+@pytest.mark.parametrize(("name", "logits", "labels", "k"), TRIED, ids=[case[0] for case in TRIED])
 def test_equals_definitions(kernels, name, logits, labels, k, oracle):
-    rows = (2 if THOROUGH else 1) if logits.size(1) > 100_000 else 8  # the interpreter takes seconds a row
+    rows = (2 if THOROUGH else 1) if logits.size(1) >= WIDE else 8
     logits, labels = logits[:rows], labels[:rows]
     result, expected = kernels.forward(logits, labels, k, LogitTransform()), oracle(logits, labels, k)
     assert torch.equal(result.rank, expected["rank"])

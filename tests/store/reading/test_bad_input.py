@@ -186,7 +186,7 @@ def test_names_with_quotes_are_only_names(tmp_path):
         assert connection.sql("SELECT run, last_step FROM runs").fetchall() == [(run.name, 1)]
 
 
-@settings(max_examples=effort(60), deadline=None)
+@settings(max_examples=effort(60, 10), deadline=None)
 @given(data=st.data())
 def test_manifest_bytes_never_break_a_reader(data, tmp_path_factory):
     run = tmp_path_factory.mktemp("fuzz") / "run"

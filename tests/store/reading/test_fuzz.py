@@ -61,7 +61,7 @@ def batches(draw, k, step):
     )
 
 
-@settings(max_examples=effort(40), deadline=None)
+@settings(max_examples=effort(40, 10), deadline=None)
 @given(data=st.data(), k=st.integers(1, 6))
 def test_any_batch_is_written_and_summed(data, k):
     steps = [data.draw(batches(k, step)) for step in range(1, data.draw(st.integers(1, 3)) + 1)]
@@ -113,7 +113,7 @@ def as_it_is(entry, part):
     return entry | {"bytes": part.path.stat().st_size, "checksum": file_checksum(part.path)}
 
 
-@settings(max_examples=effort(40), deadline=None)
+@settings(max_examples=effort(40, 10), deadline=None)
 @given(data=st.data(), table=st.sampled_from(TABLES), views=st.permutations(VIEWS))
 def test_any_columns_in_a_file_are_survived(data, table, views, two_runs):
     """A file of another program under a name of ours: columns gone, new ones, other types."""

@@ -8,7 +8,7 @@ import time
 
 import pandas as pd
 import pytest
-from effort import THOROUGH
+from effort import some
 from simko.store.demo.small_run import write_demonstration_run
 from simko.store.errors import QueryFailed
 from simko.store.reading.sandbox import LockedRuns, ask
@@ -146,7 +146,7 @@ def test_the_way_is_closed(runs, folder, probe):
     assert set(folder.rglob("*")) == before
 
 
-@pytest.mark.parametrize("probe", EXHAUSTION if THOROUGH else EXHAUSTION[:4])
+@pytest.mark.parametrize("probe", some(EXHAUSTION, 4))
 def test_what_would_take_everything_is_stopped(folder, probe):
     began = time.monotonic()
     with pytest.raises(QueryFailed) as refused:
@@ -155,7 +155,7 @@ def test_what_would_take_everything_is_stopped(folder, probe):
     assert time.monotonic() - began < 60
 
 
-@pytest.mark.parametrize("probe", IGNORE_INTERRUPTION if THOROUGH else IGNORE_INTERRUPTION[::3])
+@pytest.mark.parametrize("probe", some(IGNORE_INTERRUPTION, 6))
 def test_what_ignores_an_interruption_is_ended_when_its_time_is_over(folder, probe):
     began = time.monotonic()
     with pytest.raises(QueryFailed, match=r"stopped after 0\.5 s; ask for less"):
