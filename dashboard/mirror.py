@@ -132,7 +132,7 @@ class Mirror:
                 parts = [(key, part) for key, part in new.items() if part.table == table_name]
                 rows = self._ingest(run, table_name, parts)
                 if rows and table_name == "rollups":
-                    rollups[run.name] = pa.concat_tables(rows, promote_options="default")
+                    rollups[run.name] = rows[0] if len(rows) == 1 else pa.concat_tables(rows, promote_options="default")
             seen |= {key for key in new if key not in self._unreadable}
             changed |= bool(new)
             self._ingest_texts(run)
@@ -145,9 +145,9 @@ class Mirror:
             return []
         try:
             # Read and cast before the INSERT: a statement that fails would abort the whole refresh.
-            rows = pa.concat_tables(
-                [read_part(part.path, arrow_schema(table, self._k)) for _, part in parts], promote_options="default"
-            )
+            schema = arrow_schema(table, self._k)
+            rows, *more = (read_part(part.path, schema) for _, part in parts)
+            rows = pa.concat_tables([rows, *more], promote_options="default") if more else rows
             rows = rows.add_column(0, "run", pa.repeat(run.name, rows.num_rows))
         except (OSError, pa.ArrowException) as error:
             if len(parts) > 1:

@@ -148,7 +148,8 @@ class LambdaSums:
 def _by_step(rows: pa.Table, k: int) -> dict[int, list[_Row]]:
     ranked = [f"{name}_{rank}" for name in _RANKED.values() for rank in range(1, k + 1)]
     wanted = [*_KEYS, *_COUNTS, "response_sum_logprob", *ranked]
-    there = [name for name in wanted if name in rows.column_names]
+    written = set(rows.column_names)
+    there = [name for name in wanted if name in written]
     result: dict[int, list[_Row]] = {}
     for row in rows.select(there).to_pylist():
         result.setdefault(row["step"], []).append(row)

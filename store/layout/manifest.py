@@ -114,13 +114,17 @@ class ManifestReader:
         self._settled = (stamps, time.monotonic(), manifest) if settled else None
         return manifest
 
-    def verify(self, tables: Collection[str]) -> Manifest:
+    def verify(self, tables: Collection[str], manifest: Manifest | None = None) -> Manifest:
         """Read the files of some tables to their ends, each once in the reader's life, and leave out the altered ones.
+
+        Args:
+            tables: whose files.
+            manifest: what `read` has just given, which need not be read again.
 
         Returns:
             the manifest as `read` gives it from now on.
         """
-        manifest = self.read()
+        manifest = manifest or self.read()
         if self._verified is not None and self._verified[0] is manifest and self._verified[1] == set(tables):
             return manifest  # it names the very parts that were looked at
         new = [part for part in manifest.parts if part.table in tables and part not in self._altered]

@@ -144,7 +144,7 @@ def load_runs(
     large = sum(part.bytes for run in runs for part in run.manifest.parts if part.table in LARGE)
     verified = [table for table in TABLES if table not in LARGE or large <= _VERIFIED_BYTES]
     for run in runs:
-        run.manifest = readers[run.path].verify(verified)
+        run.manifest = readers[run.path].verify(verified, run.manifest)
         problems += run.manifest.problems
     return runs, problems + [line for f in folders for line in nameless_runs(Path(f))]
 
