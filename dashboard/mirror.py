@@ -63,7 +63,8 @@ class Mirror:
         self._lambda_sums = LambdaSums(self._con, self._waiting)
         self.runs: list[Run] = []
         self._readers: dict[Path, ManifestReader] = {}
-        self._keys: dict[str, tuple[Manifest, dict[Key, Part]]] = {}
+        self._keys: dict[str, tuple[Manifest, dict[Key, Part], dict[int, tuple[Key, Part]]]] = {}
+        self._about: object = None
         self._small: dict[str, list[dict[str, Any]]] = {}
         self._ingested: dict[str, set[Key]] = {}
         self._unreadable: dict[Key, str] = {}
@@ -102,10 +103,13 @@ class Mirror:
 
     def _keys_of(self, run: Run) -> dict[Key, Part]:
         """The parts a run has for us; worked out anew when its manifest is another one."""
-        manifest, keys = self._keys.get(run.name, (None, {}))
+        manifest, keys, known = self._keys.get(run.name, (None, {}, {}))
         if manifest is not run.manifest:
-            keys = {key_of(part): part for part in run.manifest.parts if part.table in INGESTED}
-            self._keys[run.name] = run.manifest, keys
+            parts = [part for part in run.manifest.parts if part.table in INGESTED]
+            # A run written anew has new parts, if with the old names: the very same one needs no look at its file
+            known = {id(part): known.get(id(part)) or (key_of(part), part) for part in parts}
+            keys = dict(known.values())
+            self._keys[run.name] = run.manifest, keys, known
         return keys
 
     def _take_in(self, runs: Sequence[Run], keys: dict[str, dict[Key, Part]]) -> bool:
@@ -121,10 +125,13 @@ class Mirror:
                 del self._ingested[name]
                 self._lambda_sums.forget(name)
                 changed = True
-        for name, rows in small_rows(runs).items():
+        about = [(run.name, run.info, run.texts, run.manifest) for run in runs]
+        evaluated = any(run.manifest.evaluations for run in runs)  # whose state is asked of the clock
+        for name, rows in small_rows(runs).items() if evaluated or about != self._about else ():
             if rows != self._small.get(name):
                 self._waiting.replace(name, pa.Table.from_pylist(rows, schema=SMALL[name]))
                 self._small[name] = rows
+        self._about = about
         rollups: dict[str, pa.Table] = {}
         for run in runs:
             seen = self._ingested.setdefault(run.name, set())
@@ -178,6 +185,7 @@ class Mirror:
         self._unreadable.clear()
         self._with_texts.clear()
         self._small.clear()
+        self._about = None
         for table in TABLES:
             self._con.execute(f"CREATE OR REPLACE TABLE all_{table} AS {empty_relation(table, k)}")
         for name, schema in SMALL.items():

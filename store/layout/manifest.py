@@ -101,18 +101,28 @@ class ManifestReader:
     def read(self) -> Manifest:
         """Read the manifests and check that the files they name are there and whole.
 
-        The very same object is given again as long as nothing has changed, no process is writing the run, and its
-        files were looked at lately.
+        The very same object is given again as long as nothing has changed, the processes that write the run do what
+        they did, and its files were looked at lately.
         """
         stamps = self._stamps()
         if self._settled is not None:
             seen, when, manifest = self._settled
-            if seen == stamps and time.monotonic() - when < _LOOK_AGAIN_SECONDS:
+            recent = time.monotonic() - when < _LOOK_AGAIN_SECONDS
+            if seen == stamps and recent and (not manifest.running or manifest.attempts == self._attempts(stamps)):
                 return manifest
         manifest = self._read(stamps)
-        settled = not manifest.running and not manifest.problems
+        # What an evaluation beside training does is no part of a manifest
+        settled = not manifest.problems and not any(file.alive() for file in manifest.evaluations)
         self._settled = (stamps, time.monotonic(), manifest) if settled else None
         return manifest
+
+    def _attempts(self, stamps: Collection[str]) -> list[Attempt]:
+        """As their processes are now, by the manifests as they were read."""
+        writers: dict[int, list[ManifestFile]] = {}
+        for name in stamps:
+            if name in self._files and isinstance(file := self._files[name][1], ManifestFile):
+                writers.setdefault(file.attempt, []).append(file)
+        return [_attempt(files) for _, files in sorted(writers.items())]
 
     def verify(self, tables: Collection[str], manifest: Manifest | None = None) -> Manifest:
         """Read the files of some tables to their ends, each once in the reader's life, and leave out the altered ones.
