@@ -66,7 +66,6 @@ def test_from_another_host_it_goes_by_the_sign_of_life(live, quiet, expected):
 
 def test_a_manifest_is_put_together_again_only_when_something_was_written_or_its_writer_does_something_else(live):
     run, recorder = live
-    manifest = seen_from_elsewhere(run)
     reader = ManifestReader(run)
     first = reader.read()
     assert reader.read() is first and reader.verify(["rollups"], first) is first
@@ -76,6 +75,9 @@ def test_a_manifest_is_put_together_again_only_when_something_was_written_or_its
     second = reader.read()
     assert set(second.parts) > set(first.parts)
     assert reader.read() is second
+    manifest = seen_from_elsewhere(run)
+    third = reader.read()
+    assert third.attempts[0].status == "running" and reader.read() is third
     moment = time.time() - SILENT_SECONDS - 5
     os.utime(sign_of_life(manifest), (moment, moment))
     assert [attempt.status for attempt in reader.read().attempts] == ["silent"]
