@@ -84,8 +84,7 @@ def refreshes(folder: Path, steps: int) -> list[float]:
         time.sleep(1.0)  # for the recorder's thread to be done with the step: its time would count
         began = time.process_time()
         mirror.refresh()
-        with mirror.snapshot() as connection:
-            connection.execute(LAMBDA).df()
+        mirror.frame(LAMBDA)
         if number:
             took.append(time.process_time() - began)
     return took

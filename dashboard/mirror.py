@@ -6,11 +6,12 @@
 
 Small files are what costs, not their size, so `all_rollups`, `all_responses` and `all_evals` are plain tables here, and
 the store's views sit on them unchanged. The sums that Λ(k) is made of are a table, too, which grows with each step
-(`live_tables/lambda_sums`). What is large stays on disk: token rows (`response_tokens` reads those of one response) and
-the texts of responses (NULL in `all_responses`; `step_responses` reads those of one step).
+(`live_tables/lambda_sums`). New rows wait until a query needs their table (`live_tables/waiting_rows`). What is large
+stays on disk: token rows (`response_tokens` reads those of one response) and the texts of responses (NULL in
+`all_responses`; `step_responses` reads those of one step).
 
-Invariants: a refresh is one transaction; a part is read again only when its run was replaced; nothing raises on the
-content of a run, it becomes a line of `problems`.
+Invariants: a query sees the state of one refresh; a part is read again only when its run was replaced; nothing raises
+on the content of a run, it becomes a line of `problems`.
 """
 
 from __future__ import annotations
@@ -34,12 +35,11 @@ from ..store.reading.loaded_runs import SMALL, TEXTS, Run, largest_k, load_runs,
 from ..store.reading.views import define_views, empty_relation, select_parts
 from .live_tables.lambda_sums import LambdaSums
 from .live_tables.parts import LEFT_ON_DISK, Key, key_of, read_part
+from .live_tables.waiting_rows import WaitingRows
 
 __all__ = ["LEFT_ON_DISK", "Mirror"]
 
 INGESTED: tuple[TableName, ...] = ("responses", "rollups", "evals", "costs")
-_SLICE = 100_000
-"""Rows of one INSERT: DuckDB 2.0 loses those of a larger one into a table made in the same transaction."""
 
 
 class Mirror:
@@ -59,10 +59,12 @@ class Mirror:
         self._lock = threading.Lock()
         # A second thread costs more than it gives: nearly everything asked here is a few thousand rows.
         self._con = duckdb.connect(":memory:", config={"threads": 1})
-        self._lambda_sums = LambdaSums(self._con, self._insert)
+        self._waiting = WaitingRows(self._con)
+        self._lambda_sums = LambdaSums(self._con, self._waiting)
         self.runs: list[Run] = []
         self._readers: dict[Path, ManifestReader] = {}
-        self._keys: dict[str, tuple[Manifest, dict[Key, Part]]] = {}
+        self._keys: dict[str, tuple[Manifest, dict[Key, Part], dict[int, tuple[Key, Part]]]] = {}
+        self._about: object = None
         self._small: dict[str, list[dict[str, Any]]] = {}
         self._ingested: dict[str, set[Key]] = {}
         self._unreadable: dict[Key, str] = {}
@@ -71,6 +73,7 @@ class Mirror:
         self._order: dict[str, int] = {}
         self._refreshed = float("-inf")
         self._k = 0
+        self._schemas: dict[TableName, pa.Schema] = {}
         with self._transaction():
             self._start_over(largest_k([]))
 
@@ -100,10 +103,13 @@ class Mirror:
 
     def _keys_of(self, run: Run) -> dict[Key, Part]:
         """The parts a run has for us; worked out anew when its manifest is another one."""
-        manifest, keys = self._keys.get(run.name, (None, {}))
+        manifest, keys, known = self._keys.get(run.name, (None, {}, {}))
         if manifest is not run.manifest:
-            keys = {key_of(part): part for part in run.manifest.parts if part.table in INGESTED}
-            self._keys[run.name] = run.manifest, keys
+            parts = [part for part in run.manifest.parts if part.table in INGESTED]
+            # A run written anew has new parts, if with the old names: the very same one needs no look at its file
+            known = {id(part): known.get(id(part)) or (key_of(part), part) for part in parts}
+            keys = dict(known.values())
+            self._keys[run.name] = run.manifest, keys, known
         return keys
 
     def _take_in(self, runs: Sequence[Run], keys: dict[str, dict[Key, Part]]) -> bool:
@@ -113,16 +119,19 @@ class Mirror:
             changed = True
         for name, seen in list(self._ingested.items()):
             if name not in keys or not seen <= keys[name].keys():  # deleted, or deleted and written anew
+                self._waiting.put()
                 for table in (f"all_{table}" for table in INGESTED):
                     self._con.execute(f"DELETE FROM {table} WHERE run = ?", [name])
                 del self._ingested[name]
                 self._lambda_sums.forget(name)
                 changed = True
-        for name, rows in small_rows(runs).items():
+        about = [(run.name, run.info, run.texts, run.manifest) for run in runs]
+        evaluated = any(run.manifest.evaluations for run in runs)  # whose state is asked of the clock
+        for name, rows in small_rows(runs).items() if evaluated or about != self._about else ():
             if rows != self._small.get(name):
-                self._con.execute(f"DELETE FROM {name}")
-                self._insert(name, pa.Table.from_pylist(rows, schema=SMALL[name]))
+                self._waiting.replace(name, pa.Table.from_pylist(rows, schema=SMALL[name]))
                 self._small[name] = rows
+        self._about = about
         rollups: dict[str, pa.Table] = {}
         for run in runs:
             seen = self._ingested.setdefault(run.name, set())
@@ -132,7 +141,7 @@ class Mirror:
                 parts = [(key, part) for key, part in new.items() if part.table == table_name]
                 rows = self._ingest(run, table_name, parts)
                 if rows and table_name == "rollups":
-                    rollups[run.name] = pa.concat_tables(rows, promote_options="default")
+                    rollups[run.name] = rows[0] if len(rows) == 1 else pa.concat_tables(rows, promote_options="default")
             seen |= {key for key in new if key not in self._unreadable}
             changed |= bool(new)
             self._ingest_texts(run)
@@ -145,9 +154,8 @@ class Mirror:
             return []
         try:
             # Read and cast before the INSERT: a statement that fails would abort the whole refresh.
-            rows = pa.concat_tables(
-                [read_part(part.path, arrow_schema(table, self._k)) for _, part in parts], promote_options="default"
-            )
+            rows, *more = (read_part(part.path, self._schemas[table]) for _, part in parts)
+            rows = pa.concat_tables([rows, *more], promote_options="default") if more else rows
             rows = rows.add_column(0, "run", pa.repeat(run.name, rows.num_rows))
         except (OSError, pa.ArrowException) as error:
             if len(parts) > 1:
@@ -156,14 +164,8 @@ class Mirror:
             reason = str(error).splitlines()[0]
             self._unreadable[key] = f"{part.path}: cannot be read ({reason}); its {part.rows} rows are left out"
             return []
-        self._insert(f"all_{table} BY NAME", rows)
+        self._waiting.add(f"all_{table}", rows)
         return [rows]
-
-    def _insert(self, into: str, rows: pa.Table) -> None:
-        for start in range(0, rows.num_rows, _SLICE):
-            # DuckDB finds the variable by its name: to register a view would cost as much as the INSERT.
-            arrow_table = rows.slice(start, _SLICE)  # noqa: F841
-            self._con.execute(f"INSERT INTO {into} SELECT * FROM arrow_table")
 
     def _ingest_texts(self, run: Run) -> None:
         if run.texts and run.vocabulary and run.texts not in self._with_texts:
@@ -171,16 +173,19 @@ class Mirror:
                 rows = read_part(run.vocabulary, pa.schema([field for field in TEXTS if field.name != "vocabulary"]))
             except (OSError, pa.ArrowException):
                 return
-            self._insert("texts", rows.add_column(0, "vocabulary", pa.repeat(run.texts, rows.num_rows)))
+            self._waiting.insert("texts", rows.add_column(0, "vocabulary", pa.repeat(run.texts, rows.num_rows)))
             self._with_texts.add(run.texts)
 
     def _start_over(self, k: int) -> None:
         """Make every base relation, empty, with columns for K ranks, and the views on them."""
         self._k = k
+        self._schemas = {table: arrow_schema(table, k) for table in INGESTED}
+        self._waiting.clear()
         self._ingested.clear()
         self._unreadable.clear()
         self._with_texts.clear()
         self._small.clear()
+        self._about = None
         for table in TABLES:
             self._con.execute(f"CREATE OR REPLACE TABLE all_{table} AS {empty_relation(table, k)}")
         for name, schema in SMALL.items():
@@ -198,24 +203,30 @@ class Mirror:
         except BaseException:
             self._con.rollback()
             self._k = 0  # what was taken in is no longer known: the next refresh starts over
+            self._waiting.clear()
             raise
         self._con.commit()
 
     # Asking
 
     @contextmanager
-    def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor that sees one state of the tables until it is left."""
+    def snapshot(self, sql: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor that sees one state of the tables until it is left, or of those alone that `sql` asks, if given."""
         cursor = self._con.cursor()
-        cursor.begin()
         try:
+            with self._lock:
+                if tables := self._waiting.tables_of(sql):
+                    with self._transaction():
+                        self._waiting.put(tables)
+                cursor.begin()
+                cursor.execute("FROM breaks LIMIT 0")  # the state is that of the first statement, not of BEGIN
             yield cursor
         finally:
             cursor.close()
 
     def frame(self, sql: str, parameters: Sequence[Any] = ()) -> pd.DataFrame:
         """The rows of one query."""
-        with self.snapshot() as cursor:
+        with self.snapshot(sql) as cursor:
             return cursor.execute(sql, list(parameters)).df()
 
     @property

@@ -14,15 +14,16 @@ last digit, as those of the view do between two calls: addition of doubles depen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from ...store.reading.loaded_runs import Run
+from .waiting_rows import WaitingRows
 
-_VIEW = "lambda_sums_of_rollups"
+_TABLE, _VIEW = "lambda_sums_table", "lambda_sums_of_rollups"
 _KEYS = ("attempt", "step", "worker", "verdict")
 _COUNTS = ("n_responses", "n_tokens", "n_forking")
 _RANKED = {
@@ -35,7 +36,6 @@ _RANKED = {
 _MOST_ROWS = 200
 """More new rows of a run than that are cheaper to ask of the view."""
 _Row = dict[str, Any]
-_Insert = Callable[[str, pa.Table], None]
 
 
 class LambdaSums:
@@ -43,12 +43,12 @@ class LambdaSums:
 
     Args:
         connection: the mirror's; a transaction is open whenever a method is called.
-        insert: appends rows to a table.
+        waiting: where new rows wait, these and those of the roll-ups.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, insert: _Insert) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, waiting: WaitingRows) -> None:
         self._con = connection
-        self._insert = insert
+        self._waiting = waiting
         self._schema = pa.schema([])
         self._k = 0
         self._attempts: dict[str, object] = {}
@@ -64,18 +64,18 @@ class LambdaSums:
         self._open.clear()
         self._con.execute(f"DROP VIEW IF EXISTS {_VIEW}")
         self._con.execute(f"ALTER VIEW lambda_sums RENAME TO {_VIEW}")
-        self._con.execute(f"CREATE OR REPLACE TABLE lambda_sums_table AS FROM {_VIEW} LIMIT 0")
-        self._con.execute("CREATE VIEW lambda_sums AS FROM lambda_sums_table")
-        self._schema = self._con.sql("FROM lambda_sums_table").to_arrow_table().schema
+        self._con.execute(f"CREATE OR REPLACE TABLE {_TABLE} AS FROM {_VIEW} LIMIT 0")
+        self._con.execute(f"CREATE VIEW lambda_sums AS FROM {_TABLE}")
+        self._schema = self._con.sql(f"FROM {_TABLE}").to_arrow_table().schema
 
     def forget(self, run: str) -> None:
         """Leave out a run that is gone, or is read anew."""
-        self._con.execute("DELETE FROM lambda_sums_table WHERE run = ?", [run])
+        self._delete("run = ?", [run])
         for known in (self._attempts, self._steps, self._open):
             known.pop(run, None)
 
     def update(self, runs: Sequence[Run], new: Mapping[str, pa.Table]) -> None:
-        """Take in new rows of roll-ups, which are in `all_rollups` by now, and what has changed about attempts.
+        """Take in new rows of roll-ups, which are in `all_rollups` or wait, and what has changed about attempts.
 
         Args:
             runs: all that there are.
@@ -94,7 +94,7 @@ class LambdaSums:
         if whole:
             self._ask_whole(whole)
         if added:
-            self._insert("lambda_sums_table", pa.Table.from_pylist(added, schema=self._schema))
+            self._waiting.add(_TABLE, pa.Table.from_pylist(added, schema=self._schema))
 
     def _take(self, run: Run, rows: pa.Table) -> list[_Row]:
         """The sums of the steps that count alone; the others are asked of the view."""
@@ -110,7 +110,7 @@ class LambdaSums:
                 continue
             steps.discard(step)
             if step in open_steps:
-                self._con.execute("DELETE FROM lambda_sums_table WHERE run = ? AND step = ?", [run.name, step])
+                self._delete("run = ? AND step = ?", [run.name, step])
             workers = {row["worker"] for row in every} - {None}
             complete = len(workers) == newest.world_size
             if complete:
@@ -123,7 +123,7 @@ class LambdaSums:
             where = "run = $1 AND step IN (SELECT unnest($2))"
             for step in steps:
                 open_steps.pop(step, None)
-            self._con.execute(f"DELETE FROM lambda_sums_table WHERE {where}", [run.name, sorted(steps)])
+            self._delete(where, [run.name, sorted(steps)])
             self._fill(where, [run.name, sorted(steps)])
             known |= steps
         return added
@@ -131,24 +131,30 @@ class LambdaSums:
     def _ask_whole(self, runs: Sequence[str]) -> None:
         """Ask the view for all of some runs."""
         where = "run IN (SELECT unnest($1))"
-        self._con.execute(f"DELETE FROM lambda_sums_table WHERE {where}", [runs])
+        self._delete(where, [runs])
         self._fill(where, [runs])
         for run in runs:
             self._open.pop(run, None)
             self._steps[run] = set()
-        sql = f"SELECT DISTINCT run, step FROM lambda_sums_table WHERE {where}"
+        sql = f"SELECT DISTINCT run, step FROM {_TABLE} WHERE {where}"
         for run, step in self._con.execute(sql, [runs]).fetchall():
             self._steps[run].add(step)
 
+    def _delete(self, where: str, parameters: Sequence[Any]) -> None:
+        self._waiting.put([_TABLE])
+        self._con.execute(f"DELETE FROM {_TABLE} WHERE {where}", parameters)
+
     def _fill(self, where: str, parameters: Sequence[Any]) -> None:
+        self._waiting.put()
         rows = self._con.sql(f"FROM {_VIEW} WHERE {where}", params=list(parameters)).to_arrow_table()
-        self._insert("lambda_sums_table", rows)
+        self._waiting.insert(_TABLE, rows)
 
 
 def _by_step(rows: pa.Table, k: int) -> dict[int, list[_Row]]:
     ranked = [f"{name}_{rank}" for name in _RANKED.values() for rank in range(1, k + 1)]
     wanted = [*_KEYS, *_COUNTS, "response_sum_logprob", *ranked]
-    there = [name for name in wanted if name in rows.column_names]
+    written = set(rows.column_names)
+    there = [name for name in wanted if name in written]
     result: dict[int, list[_Row]] = {}
     for row in rows.select(there).to_pylist():
         result.setdefault(row["step"], []).append(row)

@@ -32,6 +32,9 @@ def read_part(path: Path, schema: pa.Schema) -> pa.Table:
         OSError, pa.ArrowException: it cannot be read.
     """
     with pq.ParquetFile(path) as file:
-        there = set(file.schema_arrow.names).difference(LEFT_ON_DISK)
-        fields = [field for field in schema if field.name in there]
-        return file.read([field.name for field in fields], use_threads=False).cast(pa.schema(fields))
+        written = file.schema_arrow
+        there = set(written.names).difference(LEFT_ON_DISK)
+        fields = pa.schema([field for field in schema if field.name in there])
+        # Each column chosen by name, and each cast, costs more than to read it
+        rows = file.read(None if len(fields) == len(written) else fields.names, use_threads=False)
+        return rows if rows.schema.equals(fields) else rows.select(fields.names).cast(fields)

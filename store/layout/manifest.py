@@ -101,26 +101,40 @@ class ManifestReader:
     def read(self) -> Manifest:
         """Read the manifests and check that the files they name are there and whole.
 
-        The very same object is given again as long as nothing has changed, no process is writing the run, and its
-        files were looked at lately.
+        The very same object is given again as long as nothing has changed, the processes that write the run do what
+        they did, and its files were looked at lately.
         """
         stamps = self._stamps()
         if self._settled is not None:
             seen, when, manifest = self._settled
-            if seen == stamps and time.monotonic() - when < _LOOK_AGAIN_SECONDS:
+            recent = time.monotonic() - when < _LOOK_AGAIN_SECONDS
+            if seen == stamps and recent and (not manifest.running or manifest.attempts == self._attempts(stamps)):
                 return manifest
         manifest = self._read(stamps)
-        settled = not manifest.running and not manifest.problems
+        # What an evaluation beside training does is no part of a manifest
+        settled = not manifest.problems and not any(file.alive() for file in manifest.evaluations)
         self._settled = (stamps, time.monotonic(), manifest) if settled else None
         return manifest
 
-    def verify(self, tables: Collection[str]) -> Manifest:
+    def _attempts(self, stamps: Collection[str]) -> list[Attempt]:
+        """As their processes are now, by the manifests as they were read."""
+        writers: dict[int, list[ManifestFile]] = {}
+        for name in stamps:
+            if name in self._files and isinstance(file := self._files[name][1], ManifestFile):
+                writers.setdefault(file.attempt, []).append(file)
+        return [_attempt(files) for _, files in sorted(writers.items())]
+
+    def verify(self, tables: Collection[str], manifest: Manifest | None = None) -> Manifest:
         """Read the files of some tables to their ends, each once in the reader's life, and leave out the altered ones.
+
+        Args:
+            tables: whose files.
+            manifest: what `read` has just given, which need not be read again.
 
         Returns:
             the manifest as `read` gives it from now on.
         """
-        manifest = self.read()
+        manifest = manifest or self.read()
         if self._verified is not None and self._verified[0] is manifest and self._verified[1] == set(tables):
             return manifest  # it names the very parts that were looked at
         new = [part for part in manifest.parts if part.table in tables and part not in self._altered]

@@ -71,6 +71,9 @@ class Part:
     evaluation: str | None = None
     """The evaluation beside training that wrote it; attempt and rank are then 0 and say nothing."""
 
+    def __hash__(self) -> int:
+        return hash(self.path)  # which a path remembers: a refresh looks up every part of a run
+
 
 def part_of(
     run_dir: Path, attempt: int, rank: int, entry: Mapping[str, Any], evaluation: str | None = None

@@ -144,7 +144,7 @@ def load_runs(
         runs.append(Run(name, path, info, manifest, vocabulary, texts))
     verified = verified_tables(runs)
     for run in runs:
-        run.manifest = readers[run.path].verify(verified)
+        run.manifest = readers[run.path].verify(verified, run.manifest)
         problems += run.manifest.problems
     return runs, problems + [line for f in folders for line in nameless_runs(Path(f))]
 

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ...store.layout.schema import Verdict
-
 if TYPE_CHECKING:
+    from ...store.layout.schema import Verdict  # which loads pyarrow; the math grader's processes start without it
     from .catalogue import Benchmark
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from batches import random_batch
 from simko.store.layout.liveness import SILENT_SECONDS, STOPPED_SECONDS, in_words, sign_of_life
-from simko.store.layout.manifest import read_manifest
+from simko.store.layout.manifest import ManifestReader, read_manifest
 from simko.store.layout.run import create_or_resume
 from simko.store.maintenance import garbage
 from simko.store.maintenance.doctor import check
@@ -62,6 +62,25 @@ def test_from_another_host_it_goes_by_the_sign_of_life(live, quiet, expected):
     os.utime(manifest, (0, 0))  # the manifest itself may be old: a long step
     os.utime(sign, (moment, moment))
     assert status(run) == expected
+
+
+def test_a_manifest_is_put_together_again_only_when_something_was_written_or_its_writer_does_something_else(live):
+    run, recorder = live
+    reader = ManifestReader(run)
+    first = reader.read()
+    assert reader.read() is first and reader.verify(["rollups"], first) is first
+    recorder.put(random_batch(2, np.random.default_rng(0)))
+    recorder.end_step(2)
+    recorder.flush()
+    second = reader.read()
+    assert set(second.parts) > set(first.parts)
+    assert reader.read() is second
+    manifest = seen_from_elsewhere(run)
+    third = reader.read()
+    assert third.attempts[0].status == "running" and reader.read() is third
+    moment = time.time() - SILENT_SECONDS - 5
+    os.utime(sign_of_life(manifest), (moment, moment))
+    assert [attempt.status for attempt in reader.read().attempts] == ["silent"]
 
 
 def test_a_number_of_another_container_is_not_asked_after(live):

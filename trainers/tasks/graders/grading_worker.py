@@ -24,7 +24,8 @@ from typing import Any
 from . import paper_grader
 from .algebra import clearly_differ
 from .boxed import last_boxed, marked_number
-from .notation import bare, contradict, names_a_base, names_a_subscript, plain_number, readable
+from .notation import apart, bare, contradict, names_a_base, names_a_subscript, plain_number, plain_tuple, readable
+from .two_stage_parser import read_in_two_stages
 
 SECOND_SECONDS = 1.0
 """CPU time of one answer by the second grader."""
@@ -74,11 +75,9 @@ def verdict(text: str, gold: str) -> str:
     if boxed is not None:
         if contradict(gold, boxed):
             return "wrong"
-        reference, answer = plain_number(gold), plain_number(boxed)
-        if reference is not None and answer is not None:
-            rounded = "." in gold or "." in boxed
-            return "right" if reference == answer or (rounded and _are_close(reference, answer)) else "wrong"
-        if bare(gold) and bare(gold) == bare(boxed):
+        if (equal := _same_numbers(gold, boxed)) is not None:
+            return "right" if equal else "wrong"
+        if bare(gold) and bare(gold) == bare(boxed) and apart(gold) == apart(boxed):
             return "right"
     try:
         expected = _read(gold)
@@ -104,6 +103,22 @@ def _compared(expected: Sequence[Any], result: Sequence[Any], *, percent: bool) 
             except Exception:
                 failed = True
     return "unjudged" if failed else "wrong"
+
+
+def _same_numbers(gold: str, boxed: str) -> bool | None:
+    """Whether two plain numbers, or tuples of them in the same brackets, are equal; None for anything else."""
+    reference, answer = plain_number(gold), plain_number(boxed)
+    if reference is not None and answer is not None:
+        pairs = [(reference, answer)]
+    else:
+        ours, theirs = plain_tuple(gold), plain_tuple(boxed)
+        if ours is None or theirs is None or ours[0] != theirs[0]:
+            return None
+        if len(ours[1]) != len(theirs[1]):
+            return False
+        pairs = list(zip(ours[1], theirs[1], strict=True))
+    rounded = "." in gold or "." in boxed
+    return all(one == other or (rounded and _are_close(one, other)) for one, other in pairs)
 
 
 def _are_close(first: Fraction, second: Fraction) -> bool:
@@ -159,6 +174,7 @@ def main() -> None:
     os.dup2(2, 1)  # libraries that print must not speak in between
     _limit_memory(memory)
     try:
+        read_in_two_stages()
         verdict("\\boxed{x}", "y")  # the first parse loads the grammar
     except ModuleNotFoundError:
         print("missing", file=answers, flush=True)

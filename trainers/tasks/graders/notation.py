@@ -37,7 +37,12 @@ _UNIT = re.compile(
 )
 _PLAIN = re.compile(r"[-+]?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d*)?|[-+]?\.\d+")
 _FRACTION = re.compile(r"([-+]?)(?:\\[dt]?frac(\{\d+\}|\d)(\{\d+\}|\d)|(\d+)/(\d+))")
+_TUPLE = re.compile(r"(?:\\left)?([(\[])([^()\[\]]*?)(?:\\right)?([)\]])")
+_ELEMENT = re.compile(
+    r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+|\\[dt]?frac\{\d+\}\{\d+\}|\d+/\d+)"  # 000 could be thousands
+)
 _MARGIN = re.compile(r"\$|\s|\.$")
+_APART = re.compile(r"\d\s+\d")
 _SCIENTIFIC = re.compile(r"(?<![A-Za-z\\_{^])(\d+(?:\.\d*)?)[eE]([-+]?\d+)(?![\w.])")
 _POINT = re.compile(r"(\d)\.(?!\d)")
 _FONT = re.compile(r"\\(?:text\w*|mbox|mathrm|mathbf)\s*\{([^{}]*)\}")
@@ -57,6 +62,11 @@ def bare(text: str) -> str:
     return _MARKS.sub("", _FONT.sub(r"\1", text.replace("dfrac", "frac").replace("tfrac", "frac"))).rstrip(".")
 
 
+def apart(text: str) -> bool:
+    """Whether a space stands between two digits, as in `1 1/2`, which is not `11/2`."""
+    return _APART.search(text) is not None
+
+
 def names_a_base(text: str) -> bool:
     """Whether a number with a base stands in the answer, as in `40_9`."""
     return bool(_bases_of(text))
@@ -64,13 +74,25 @@ def names_a_base(text: str) -> bool:
 
 def plain_number(text: str) -> Fraction | None:
     """The value of digits with a sign, a point and thousands at most, or of a fraction of two; None for the rest."""
-    fraction = _FRACTION.fullmatch(_MARGIN.sub("", text)) if len(text) < 400 else None
+    fraction = _FRACTION.fullmatch(_MARGIN.sub("", text)) if len(text) < 400 and not apart(text) else None
     if fraction:
         sign, *parts = (part for part in fraction.groups() if part is not None)
         above, below = (int(part.strip("{}")) for part in parts)
         return (-1 if sign == "-" else 1) * Fraction(above, below) if below else None
     text = _BRACKETS.sub(r"\1", bare(text.replace("{,}", ",")))
     return Fraction(text.replace(",", "").rstrip(".")) if len(text) < 400 and _PLAIN.fullmatch(text) else None
+
+
+def plain_tuple(text: str) -> tuple[str, list[Fraction]] | None:
+    """Brackets and numbers of a tuple or interval of plain numbers, such as `(3,-1/2]`; None for the rest."""
+    match = _TUPLE.fullmatch(_MARGIN.sub("", text)) if len(text) < 400 and not apart(text) else None
+    if match is None:
+        return None
+    opening, inside, closing = match.groups()
+    elements = inside.split(",")
+    values = [plain_number(element) if _ELEMENT.fullmatch(element) else None for element in elements]
+    numbers = [value for value in values if value is not None]
+    return (opening + closing, numbers) if len(numbers) == len(elements) > 1 else None
 
 
 def names_a_subscript(text: str) -> bool:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ....store.layout.schema import Verdict
+if TYPE_CHECKING:
+    from ....store.layout.schema import Verdict
 
 LONGEST_RESPONSE = 100_000
 """Characters; a longer response holds no answer."""

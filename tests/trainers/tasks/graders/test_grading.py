@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from simko.trainers.tasks.base import Disagreement
+from simko.trainers.tasks.graders import grading_worker
 from simko.trainers.tasks.graders.boxed import last_boxed
 from simko.trainers.tasks.graders.grading import MathGrader
 from simko.trainers.tasks.graders.grading_worker import second_verdict
@@ -61,6 +62,17 @@ def grader() -> Iterator[MathGrader]:
         (r"\boxed{-\frac{1}{3}}", "-1./3", "right"),
         (r"\boxed{10\%}", "0.1", "right"),
         (r"\boxed{\text{June 20}}", "June 20", "right"),
+        (r"\boxed{\left( -3, \frac{2}{4} \right]}", "(-3,1/2]", "right"),
+        (r"\boxed{(-3, 0.333333)}", r"(-3,\frac{1}{3})", "right"),
+        (r"\boxed{(3,-2)}", "(3,-1)", "wrong"),
+        (r"\boxed{(3,-1)}", "(3,-1]", "wrong"),
+        (r"\boxed{(3,-1)}", "(3,-1,2)", "wrong"),
+        (r"\boxed{(-1,3)}", "(3,-1)", "wrong"),
+        (r"\boxed{(6,3]}", "(5,4]", "wrong"),
+        (r"\boxed{(1 2,3)}", "(12,3)", "wrong"),
+        (r"\boxed{1 1/2}", r"\frac{11}{2}", "wrong"),
+        (r"\boxed{11/2}", "1 1/2", "wrong"),
+        (r"\boxed{10 000}", "10000", "right"),
     ],
 )
 def test_verdicts(grader: MathGrader, response: str, gold: str, verdict: str) -> None:
@@ -81,27 +93,28 @@ def test_hostile_text_is_never_right_and_does_no_harm(grader: MathGrader, tmp_pa
     assert grader.judge([r"\boxed{7}"], ["7"]) == ["right"]
 
 
-def test_an_answer_that_hangs_is_unjudged_and_the_next_one_is_judged() -> None:
-    with MathGrader(seconds=0.5, workers=1) as grader:
-        responses = [r"\boxed{1}", HANGS, r"\boxed{2}", r"\boxed{9}"]
-        assert grader.judge(responses, ["1", "1", "2", "3"]) == ["right", "unjudged", "right", "wrong"]
+def test_a_worker_that_died_is_replaced_and_close_can_be_followed_by_more(grader: MathGrader) -> None:
+    assert grader.judge([r"\boxed{1}"], ["1"]) == ["right"]
+    grader._workers[0]._process.kill()
+    grader._workers[0]._process.wait()
+    assert grader.judge([r"\boxed{1}", r"\boxed{2}"], ["1", "2"]) == ["unjudged", "right"]
+    grader.close()
+    assert grader._workers == []
+    assert grader.judge([r"\boxed{1}"], ["1"]) == ["right"]
 
 
-def test_verdicts_keep_their_places_over_several_workers() -> None:
-    with MathGrader(workers=2) as grader:
+def test_several_workers_keep_places_end_what_hangs_and_count_disagreements_that_change_no_verdict() -> None:
+    with MathGrader(seconds=0.5, workers=2) as grader:
         golds = [str(n) for n in range(40)]
         verdicts = grader.judge([rf"\boxed{{{n - n % 2}}}" for n in range(40)], golds)
-    assert verdicts == ["right", "wrong"] * 20
-
-
-def test_a_worker_that_died_is_replaced_and_close_can_be_followed_by_more() -> None:
-    with MathGrader(workers=1) as grader:
-        assert grader.judge([r"\boxed{1}"], ["1"]) == ["right"]
-        grader._workers[0]._process.kill()
-        grader._workers[0]._process.wait()
-        assert grader.judge([r"\boxed{1}", r"\boxed{2}"], ["1", "2"]) == ["unjudged", "right"]
-        grader.close()
-        assert grader.judge([r"\boxed{1}"], ["1"]) == ["right"]
+        assert verdicts == ["right", "wrong"] * 20
+        assert grader.disagreement == Disagreement(judged=40)
+        responses = [r"\boxed{1}", r"\boxed{15\text{ cm}^3}", HANGS, r"\boxed{40}", HANGS, r"\boxed{3}"]
+        golds = ["1", r"15\text{ cm}^2", "1", "40_9", "1", "4"]
+        # Both workers are ended before the last answer, which is judged by one that took the place of another
+        expected = ["right", "wrong", "unjudged", "right", "unjudged", "wrong"]
+        assert grader.judge(responses, golds) == expected
+        assert grader.disagreement == Disagreement(judged=4, right_for_second=1, wrong_for_second=1)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +134,6 @@ def test_a_worker_that_died_is_replaced_and_close_can_be_followed_by_more() -> N
         (r"\boxed{x^2+2x+1}", "(x+1)^2", "right"),
         (r"\boxed{40_{10}}", "40_9", "wrong"),
         (r"\boxed{15\text{ cm}^3}", r"15\text{ cm}^2", "right"),
-        (HANGS, "1", "wrong"),
         ("", "1", "wrong"),
     ],
 )
@@ -129,14 +141,9 @@ def test_the_second_grader_follows_the_paper(response: str, gold: str, second: s
     assert second_verdict(response, gold) == second
 
 
-def test_disagreements_of_the_graders_are_counted_and_change_no_verdict() -> None:
-    with MathGrader(seconds=0.5, workers=2) as grader:
-        responses = [r"\boxed{1}", r"\boxed{15\text{ cm}^3}", r"\boxed{40}", HANGS, r"\boxed{3}"]
-        golds = ["1", r"15\text{ cm}^2", "40_9", "1", "4"]
-        assert grader.judge(responses, golds) == ["right", "wrong", "right", "unjudged", "wrong"]
-        assert grader.disagreement == Disagreement(judged=4, right_for_second=1, wrong_for_second=1)
-        grader.judge([r"\boxed{1}"], ["1"])
-        assert grader.disagreement == Disagreement(judged=1)
+def test_what_the_second_grader_takes_too_long_for_is_wrong(monkeypatch) -> None:
+    monkeypatch.setattr(grading_worker, "SECOND_SECONDS", 0.1)
+    assert second_verdict(HANGS, "1") == "wrong"
 
 
 def test_no_process_before_the_first_answer() -> None:
@@ -145,8 +152,10 @@ def test_no_process_before_the_first_answer() -> None:
     assert grader.judge([], []) == [] and grader._workers == []
 
 
-def test_the_worker_imports_no_torch() -> None:
-    code = "import simko.trainers.tasks.graders.grading_worker, sys; sys.exit('torch' in sys.modules)"
+def test_the_worker_imports_nothing_that_is_slow_to_load() -> None:
+    code = (
+        "import simko.trainers.tasks.graders.grading_worker, sys; sys.exit(bool({'torch', 'pyarrow'} & {*sys.modules}))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
