@@ -25,6 +25,7 @@ import streamlit as st
 from ..mirror import Mirror
 from . import panels
 from .live_chart import live_chart
+from .names import literal
 
 REFRESH_SECONDS = 2
 _MOST_AT_START = 6
@@ -49,9 +50,9 @@ class View:
     live: bool
 
     @property
-    def colours(self) -> dict[str, str]:
-        """Run → colour, the same on every page and for as long as the server lives."""
-        return {run: panels.colour(place) for run, place in self.mirror.order.items()}
+    def looks(self) -> dict[str, panels.Look]:
+        """Run → how it is drawn, the same on every page and for as long as the server lives."""
+        return {run: panels.look(place) for run, place in self.mirror.order.items()}
 
     def frame(self, sql: str, *parameters: object) -> pd.DataFrame:
         """Rows of a query whose first parameter, `$1`, is the list of selected runs."""
@@ -63,7 +64,7 @@ _BREAKS = "SELECT run, step, change FROM breaks WHERE run IN (SELECT unnest($1))
 
 def over_steps(view: View, figure: go.Figure, key: str) -> None:
     """Show a figure over steps, with a line where a run was resumed with figures that mean something else."""
-    live_chart(panels.mark_breaks(figure, view.frame(_BREAKS), view.colours), key=key)
+    live_chart(panels.mark_breaks(figure, view.frame(_BREAKS), view.looks), key=key)
     tell_breaks(view)
 
 
@@ -91,11 +92,13 @@ def mirror_of(folder: str) -> Mirror:
 
 
 def style(order: Mapping[str, int]) -> str:
-    """CSS of the frame; a selected run wears its colour in the sidebar too (`order` as of the mirror)."""
+    """CSS of the frame; a selected run wears its look in the sidebar too (`order` as of the mirror)."""
     tags = []
     for run, place in order.items():
-        name = re.sub(r"[^A-Za-z0-9.-]", lambda sign: f"\\{ord(sign[0]):x} ", run)
-        tags.append(f'[data-tag][aria-label="{name}"] {{ background: {panels.colour(place)}; }}')
+        name = re.sub(r"[^A-Za-z0-9.-]", lambda sign: f"\\{ord(sign[0]):x} ", literal(run))
+        look = panels.look(place)
+        border = "" if look.dash == panels.DASHES[0] else " border: 2px dashed currentColor;"
+        tags.append(f'[data-tag][aria-label="{name}"] {{ background: {look.css};{border} }}')
     return "\n".join(
         [
             ".stMainBlockContainer { padding: 3rem 3rem 4rem; max-width: 1500px; }",
@@ -114,7 +117,7 @@ def sidebar(mirror: Mirror) -> None:
     state["runs"] = [*chosen, *(new if known else new[-_MOST_AT_START:])]
     state["known_runs"] = list(mirror.names)
     with st.sidebar:
-        st.multiselect("Runs", mirror.names, key="runs", placeholder="choose runs to compare")
+        st.multiselect("Runs", mirror.names, key="runs", format_func=literal, placeholder="choose runs to compare")
         st.selectbox(
             "Responses",
             VERDICT_CHOICES,
@@ -122,7 +125,7 @@ def sidebar(mirror: Mirror) -> None:
             help="Which responses Λ(k), entropy and the list of responses show",
         )
         st.toggle("Live", value=True, key="live", help=f"Look for new steps every {REFRESH_SECONDS} seconds")
-        st.caption(f"Folder `{mirror.folder}`")
+        st.caption(f"Folder {plain(str(mirror.folder))}")
 
 
 def current(mirror: Mirror) -> View:
@@ -159,7 +162,7 @@ def heading(title: str, words: str) -> None:
 
 def plain(text: str) -> str:
     """Text as Markdown that shows it as it is."""
-    return re.sub(r"([\\`*_\[\]<>~$:|])", r"\\\1", text)
+    return re.sub(r"([\\`*_\[\]<>~$:|])", r"\\\1", literal(text))
 
 
 def every_nth(first: int, last: int, most: int) -> int:
@@ -171,8 +174,8 @@ def empty(view: View, what: str) -> None:
     """Say why there is nothing to draw and what to do."""
     if not view.mirror.names:
         st.info(
-            f"No runs in `{view.mirror.folder}` yet. Start one with `simko-train --probe` and it appears here by "
-            "itself, or point the dashboard elsewhere: `simko dashboard FOLDER`."
+            f"No runs in {plain(str(view.mirror.folder))} yet. Start one with `simko-train --probe` and it appears "
+            "here by itself, or point the dashboard elsewhere: `simko dashboard FOLDER`."
         )
     elif not view.runs:
         st.info("No run is selected. Choose one or more in the sidebar.")

@@ -11,6 +11,7 @@ from ...store.analysis.estimators import correlation_interval, partial_correlati
 from ...store.layout.schema import K_SHOWN
 from ..components import charts
 from ..components.live_chart import live_chart
+from ..components.names import literal_frame
 from ..components.view import View, empty, heading, live
 from .pass_at_k import CHOSEN, choose_source
 
@@ -51,10 +52,10 @@ def draw(view: View) -> None:
     measure = left.selectbox("Concentration", list(MEASURES), format_func=MEASURES.__getitem__, key="measure")
     k = right.selectbox("k of pass@k", available, index=usual, key="concentration_k")
     rows = points[points["k"] == k].assign(x=points[measure], y=points["pass_at_k"]).dropna(subset=["x", "y"])
-    figure = charts.concentration_scatter(rows, view.colours, x_title=MEASURES[measure], y_title=f"pass@{k}")
+    figure = charts.concentration_scatter(rows, view.looks, x_title=MEASURES[measure], y_title=f"pass@{k}")
     table = correlations(rows[["run", "step", "x", "y"]])
     live_chart(figure, key=f"concentration-{measure}-{k}")
-    st.dataframe(table, hide_index=True, width="stretch")
+    st.dataframe(literal_frame(table), hide_index=True, width="stretch")
     st.markdown(words(len(rows)))
 
 

@@ -42,14 +42,14 @@ def draw(view: View) -> None:
         return empty(view, "No complete step in the selected runs yet.")
     every = every_nth(int(means["step"].min()), int(means["step"].max()), _MOST_COLUMNS)
     histograms = summed(view.frame(_HISTOGRAMS, view.verdict, every))
-    over_steps(view, charts.entropy_means(means, view.colours), key="entropy-means")
+    over_steps(view, charts.entropy_means(means, view.looks), key="entropy-means")
     st.subheader("Distribution over steps")
     st.markdown(
         "The deeper the colour, the larger the share of the step's tokens (its square root, so that rare ones show)."
     )
     if histograms.empty:
         return empty(view, "No histogram in the selected runs yet.")
-    live_chart(charts.entropy_heatmap(histograms, view.colours), key="entropy-heatmap")
+    live_chart(charts.entropy_heatmap(histograms, view.looks), key="entropy-heatmap")
     if every > 1:
         st.caption(f"Every {every}th step is drawn.")
 

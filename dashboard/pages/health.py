@@ -12,6 +12,7 @@ from ...store.reading.incomplete_steps import incomplete_steps
 from ...store.reading.sampled_rows import rows_in_words
 from ..components import charts
 from ..components.live_chart import live_chart
+from ..components.names import literal_frame
 from ..components.view import View, empty, every_nth, heading, live, plain
 
 _MOST_POINTS = 200
@@ -66,7 +67,7 @@ def draw(view: View) -> None:
         st.markdown("No cost by step: the selected runs are older than its recording, or have not ended a step.")
         return None
     every = every_nth(int(ends["first"].iloc[0]), int(ends["last"].iloc[0]), _MOST_POINTS)
-    live_chart(charts.cost_over_steps(view.frame(_STEPS, every), view.colours), key="health")
+    live_chart(charts.cost_over_steps(view.frame(_STEPS, every), view.looks), key="health")
     means = f" Means over {every} steps; of what was dropped, the sum." if every > 1 else ""
     st.caption(
         "Wall time. Probe: reading what the model has scored and handing it on, on the training thread or, if "
@@ -119,7 +120,7 @@ def _table(table: pd.DataFrame, ages: dict[str, str]) -> None:
         kept=[_kept(row) for row in _records(table)],
     )
     st.dataframe(
-        shown,
+        literal_frame(shown),
         hide_index=True,
         width="stretch",
         column_order=[

@@ -49,12 +49,13 @@ def draw(view: View) -> None:
         most = choices.get(chosen or "", most)
     every = every_nth(int(profile["step"].min()), int(profile["step"].max()), _MOST_POINTS)
     steps = view.frame(_STEPS, view.verdict, most, every)
-    over_steps(view, charts.lambda_over_steps(steps, view.colours), key=f"lambda-{most}")
+    over_steps(view, charts.lambda_over_steps(steps, view.looks), key=f"lambda-{most}")
     if every > 1:
         st.caption(f"Every {every}th step is drawn.")
     st.subheader("Where the probability is")
     st.markdown(
-        "Mean probability of the candidate of each rank: dotted at the first step, solid at the latest. Forking tokens "
-        "are those where the policy decides; a curve that steepens there has stopped deciding."
+        "Mean probability of the candidate of each rank: dotted with open markers at the first step, filled markers at "
+        "the latest. Forking tokens are those where the policy decides; a curve that steepens there has stopped "
+        "deciding."
     )
-    live_chart(charts.rank_profile(profile, view.colours), key="profile")
+    live_chart(charts.rank_profile(profile, view.looks), key="profile")

@@ -23,9 +23,9 @@ def show() -> None:
     """The page."""
     heading(
         "What pushes Λ(k)",
-        "How the loss of each step pushes log p of the rank-k candidate, to first order: solid from right answers, "
-        "dotted from wrong ones. Above 0 for rank 1 and below it for the others, probability is being piled up; the "
-        "line that lies farther out is what piles it up.",
+        "How the loss of each step pushes log p of the rank-k candidate, to first order: from right answers the line "
+        "of the run, from wrong ones a dotted one. Above 0 for rank 1 and below it for the others, probability is being "
+        "piled up; the line that lies farther out is what piles it up.",
     )
     live(draw)
 
@@ -40,7 +40,7 @@ def draw(view: View) -> None:
     names = {title: column for column, title in COLUMNS.items()}
     title = st.segmented_control("Tokens", list(names), default="all tokens", key="push_tokens") or "all tokens"
     split = rows[rows["verdict"] != "all"].assign(y=rows[names[title]]).dropna(subset=["y"])
-    over_steps(view, charts.push_over_steps(split, view.colours), key=f"push-{names[title]}")
+    over_steps(view, charts.push_over_steps(split, view.looks), key=f"push-{names[title]}")
     if every > 1:
         st.caption(f"Means over {every} steps. The two lines add up to the push of the step.")
     st.subheader("What arrived")
@@ -52,5 +52,5 @@ def draw(view: View) -> None:
         "The change of log p of the rank-k candidate by the step itself, measured by scoring its tokens again, against "
         "the push. Points along a rising line: the push says what happens."
     )
-    live_chart(charts.push_against_shift(measured, view.colours), key="push-shift")
+    live_chart(charts.push_against_shift(measured, view.looks), key="push-shift")
     return None

@@ -10,6 +10,7 @@ import streamlit as st
 from ...store.layout.liveness import in_words
 from ...store.reading.incomplete_steps import incomplete_steps
 from ...store.reading.named_queries import named_query
+from ..components.names import literal_frame
 from ..components.view import View, empty, heading, live, plain, tell_breaks
 
 
@@ -48,7 +49,7 @@ def draw(view: View) -> None:
     if not table.empty:
         st.subheader("What was recorded")
         st.markdown("Figures of two runs compare only where these agree.")
-        st.dataframe(_semantics(view, list(table["run"])), hide_index=True, width="stretch")
+        st.dataframe(literal_frame(_semantics(view, list(table["run"]))), hide_index=True, width="stretch")
         tell_breaks(view)
 
 
@@ -61,7 +62,7 @@ def _table(table: pd.DataFrame) -> None:
         pass_most=100 * table["pass_most"],
     )
     st.dataframe(
-        shown,
+        literal_frame(shown),
         hide_index=True,
         width="stretch",
         column_order=[
