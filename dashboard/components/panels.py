@@ -99,6 +99,14 @@ def cell(figure: go.Figure, panel: int) -> dict[str, int]:
     return {"row": panel // columns + 1, "col": panel % columns + 1}
 
 
+def of_subset(figure: go.Figure, verdict: str) -> go.Figure:
+    """Say in every panel's title which responses count, unless all do."""
+    if verdict != "all":
+        for note in figure.layout.annotations:
+            note.text = f"{note.text} · {verdict} only"
+    return figure
+
+
 def named(run: str) -> dict[str, str]:
     """What a trace of a run is called: in the legend, and on hovering over it (`meta`) where that is not all."""
     shown = label(run)

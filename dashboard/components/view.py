@@ -74,6 +74,26 @@ def tell_breaks(view: View) -> None:
         st.caption(f"{plain(run)} was resumed after step {step} with another meaning of its figures: {plain(change)}.")
 
 
+def tell_subset(view: View, *, applies: str = "", not_to: str = "") -> None:
+    """Say what the choice of responses in the sidebar is applied to on this page, and what not; nothing if it is all.
+
+    Args:
+        view: as it stands.
+        applies: what is of the chosen responses alone (`Λ(k) and the profile`).
+        not_to: what is of all responses, whatever was chosen.
+    """
+    if view.verdict == "all":
+        return
+    lines = [f"Of responses judged {view.verdict} alone: {applies}."] if applies else []
+    lines += [f"Of all responses, since the choice “{view.verdict}” does not apply: {not_to}."] if not_to else []
+    st.caption(" ".join(lines))
+
+
+def judged(view: View) -> str:
+    """Which responses a step must have to be shown, in words after "step"; empty if any."""
+    return "" if view.verdict == "all" else f" with responses judged {view.verdict}"
+
+
 def runs_folder(arguments: Sequence[str] | None = None) -> Path:
     """The folder of runs: `--runs FOLDER`, else `SIMKO_RUNS`, else `runs`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -122,7 +142,7 @@ def sidebar(mirror: Mirror) -> None:
             "Responses",
             VERDICT_CHOICES,
             key="verdict",
-            help="Which responses Λ(k), entropy and the list of responses show",
+            help="Which responses the figures are of; pages say where it does not apply",
         )
         st.toggle("Live", value=True, key="live", help=f"Look for new steps every {REFRESH_SECONDS} seconds")
         st.caption(f"Folder {plain(str(mirror.folder))}")

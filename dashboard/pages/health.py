@@ -13,7 +13,7 @@ from ...store.reading.sampled_rows import rows_in_words
 from ..components import charts
 from ..components.live_chart import live_chart
 from ..components.names import literal_frame
-from ..components.view import View, empty, every_nth, heading, live, plain
+from ..components.view import View, empty, every_nth, heading, live, plain, tell_subset
 
 _MOST_POINTS = 200
 _RUNS = """
@@ -53,6 +53,7 @@ def draw(view: View) -> None:
     table = view.frame(_RUNS)
     if table.empty:
         return empty(view, "No run to tell of yet.")
+    tell_subset(view, not_to="everything here")
     table = table.sort_values("run", key=lambda runs: runs.map(view.mirror.order))
     _table(table, _ages(view))
     with view.mirror.snapshot() as cursor:

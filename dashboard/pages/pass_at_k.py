@@ -12,7 +12,7 @@ from ...store.analysis.estimators import bootstrap_interval, pass_at_k, pass_at_
 from ...store.layout.schema import K_SHOWN
 from ..components import charts
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, heading, live, over_steps
+from ..components.view import View, empty, heading, live, over_steps, tell_subset
 
 SOURCES = {"exact": "exact (enumerated)", "sampled": "sampled responses", "rollouts": "training rollouts"}
 
@@ -93,6 +93,7 @@ def draw(view: View) -> None:
     chosen = choose_source(view, "pass_source")
     if chosen is None:
         return empty(view, "No evaluation and no judged group of responses in the selected runs yet.")
+    tell_subset(view, not_to="pass@k, which is the share of right ones")
     split, source, benchmark = chosen
     curves = with_intervals(view, view.frame(_ENDS, *chosen), chosen)
     steps = view.frame(_STEPS, *chosen)

@@ -11,7 +11,7 @@ from ...store.layout.liveness import in_words
 from ...store.reading.incomplete_steps import incomplete_steps
 from ...store.reading.named_queries import named_query
 from ..components.names import literal_frame
-from ..components.view import View, empty, heading, live, plain, tell_breaks
+from ..components.view import View, empty, heading, live, plain, tell_breaks, tell_subset
 
 
 def show() -> None:
@@ -34,6 +34,7 @@ def draw(view: View) -> None:
     if table.empty:
         empty(view, "")
     else:
+        tell_subset(view, not_to="every figure of this table")
         table = table.sort_values("run", key=lambda runs: runs.map(order))
         _table(table)
     for problem in problems:

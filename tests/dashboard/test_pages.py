@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -263,6 +264,40 @@ def test_the_sidebar_chooses_runs_and_verdict(show, runs):
     assert wrong != next(t["y"] for t in before if t["name"] == "simko-run")
     app.sidebar.multiselect[0].set_value([]).run()
     assert "No run is selected" in healthy(app).info[0].value
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_chosen_verdict_is_applied_or_said_not_to_be(show, runs, page):
+    def captions(app):
+        return " ".join(caption.value for caption in app.caption)
+
+    app = show(page, runs)
+    before = figures(app)
+    assert "wrong" not in captions(app)
+    app.sidebar.selectbox[0].set_value("wrong").run()
+    wrong = figures(healthy(app))
+    if page == "response":
+        assert set(app.dataframe[0].value["verdict"]) == {"wrong"}
+    elif page in ("runs", "pass_at_k", "health"):
+        assert wrong == before and "does not apply" in captions(app)
+    else:
+        assert wrong != before and "Of responses judged wrong alone" in captions(app)
+        assert "wrong only" in json.dumps(wrong[0]["layout"])
+
+
+def test_concentration_of_wrong_responses_is_theirs(show, runs):
+    app = show("concentration", runs)
+    app.sidebar.selectbox[0].set_value("wrong").run()
+    (figure,) = figures(healthy(app))
+    with simko.store.open(runs) as connection:
+        expected = connection.execute(
+            "SELECT l.lambda_k FROM concentration c JOIN lambda_k l ON l.run = c.run AND l.step = c.trained_step "
+            "WHERE c.run = 'simko-run' AND c.split = 'heldout' AND c.source = 'exact' AND c.k = 1 AND l.k = 1 "
+            "AND l.verdict = 'wrong' ORDER BY c.step"
+        ).fetchall()
+    drawn = next(trace for trace in figure["data"] if trace["name"] == "simko-run")
+    x = np.frombuffer(base64.b64decode(drawn["x"]["bdata"]), drawn["x"]["dtype"])
+    np.testing.assert_allclose(x, [value for (value,) in expected])
 
 
 def test_a_new_run_is_selected_when_it_appears(show, tmp_path):
