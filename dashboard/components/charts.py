@@ -32,17 +32,16 @@ def lambda_over_steps(frame: pd.DataFrame, looks: Looks) -> go.Figure:
 def rank_profile(frame: pd.DataFrame, looks: Looks) -> go.Figure:
     """Mean probability of the rank-k candidate, first and latest step, over all and over forking tokens.
 
-    Columns: run, when ('first' or 'latest'), step, k, probability, forking_probability.
+    Columns: run, when ('first' or 'latest'), step, k, probability, forking_probability; perhaps label.
     """
     figure = panels(["all tokens", "forking tokens"], "mean probability", "rank k of the candidate")
     for panel, column in enumerate(("probability", "forking_probability")):
         for run, rows in by_run(frame):
             for when, part in rows.groupby("when", sort=False):
-                label = f"{when} (step {int(part['step'].iloc[0])})"
                 line(
                     figure, panel, run, part["k"], part[column], looks,
                     dotted=when == "first", markers=True, in_legend=when == "latest",
-                    hover=f"{label}, rank %{{x}}: %{{y:.4f}}",
+                    hover=f"{_end(when, part)}, rank %{{x}}: %{{y:.4f}}",
                 )  # fmt: skip
     figure.update_xaxes(dtick=1)
     figure.update_yaxes(type="log", dtick=1, minor={"showgrid": False}, exponentformat="power", tickfont={"size": 10})
@@ -52,7 +51,8 @@ def rank_profile(frame: pd.DataFrame, looks: Looks) -> go.Figure:
 def pass_curves(frame: pd.DataFrame, looks: Looks) -> go.Figure:
     """pass@k over k, first and latest evaluation, one panel per source.
 
-    Columns: run, panel (its title), when ('first' or 'latest'), step, k, pass_at_k, low, high (NaN: no interval).
+    Columns: run, panel (its title), when ('first' or 'latest'), step, k, pass_at_k, low, high (NaN: no interval);
+    perhaps label.
     """
     titles = list(dict.fromkeys(frame["panel"]))
     figure = panels(titles, "pass@k", "k (responses one may try)")
@@ -63,7 +63,7 @@ def pass_curves(frame: pd.DataFrame, looks: Looks) -> go.Figure:
                 line(
                     figure, place, run, part["k"], part["pass_at_k"], looks,
                     dotted=when == "first", markers=True, in_legend=when == "latest",
-                    hover=f"{when} (step {int(part['step'].iloc[0])}), k = %{{x}}: %{{y:.3f}}",
+                    hover=f"{_end(when, part)}, k = %{{x}}: %{{y:.3f}}",
                 )  # fmt: skip
     powers = [2**i for i in range(int(np.log2(max(frame["k"].max(), 2))) + 1)]
     figure.update_xaxes(type="log", tickvals=powers, ticktext=[str(k) for k in powers])
@@ -225,6 +225,11 @@ def candidates(frame: pd.DataFrame, css: str) -> go.Figure:
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     figure.update_layout(margin={"l": 10, "r": 10, "t": 10, "b": 45})
     return figure
+
+
+def _end(when: str, part: pd.DataFrame) -> str:
+    """What an end of a run is called: by its `label`, where the caller knows more than whether it is the first."""
+    return str(part["label"].iloc[0]) if "label" in part else f"{when} (step {int(part['step'].iloc[0])})"
 
 
 def _probability(p: float) -> str:

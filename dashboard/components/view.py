@@ -22,6 +22,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from ...store.reading.lost_starts import StartTable, lost_start_in_words, lost_starts
 from ..mirror import Mirror
 from . import panels
 from .live_chart import live_chart
@@ -72,6 +73,30 @@ def tell_breaks(view: View) -> None:
     """A line for each place where a run was resumed with figures that mean something else."""
     for run, step, change in view.frame(_BREAKS).itertuples(index=False):
         st.caption(f"{plain(run)} was resumed after step {step} with another meaning of its figures: {plain(change)}.")
+
+
+def told_ends(view: View, ends: pd.DataFrame, table: StartTable = "rollups") -> pd.DataFrame:
+    """The rows of a figure of first and latest with `label`, what each is called; a lost start is said on the page.
+
+    Args:
+        view: as it stands.
+        ends: run, when ('first' or 'latest'), step.
+        table: of which the figures are.
+    """
+    with view.mirror.snapshot() as cursor:
+        lost = lost_starts(cursor, view.mirror.runs, table)
+    for run in dict.fromkeys(ends["run"]):
+        if run in lost:
+            st.caption(plain(lost_start_in_words(run, *lost[run])) + ".")
+    rows = zip(ends["run"], ends["when"], ends["step"], strict=True)
+    return ends.assign(
+        label=[
+            f"earliest left, not the first (step {step})"
+            if when == "first" and run in lost
+            else f"{when} (step {step})"
+            for run, when, step in rows
+        ]
+    )
 
 
 def tell_subset(view: View, *, applies: str = "", not_to: str = "") -> None:

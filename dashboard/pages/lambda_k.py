@@ -6,7 +6,7 @@ import streamlit as st
 
 from ..components import charts, panels
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, every_nth, heading, judged, live, over_steps, tell_subset
+from ..components.view import View, empty, every_nth, heading, judged, live, over_steps, tell_subset, told_ends
 
 DEFAULT_RANKS = 3
 _MOST_POINTS = 1500
@@ -59,4 +59,5 @@ def draw(view: View) -> None:
         "the latest. Forking tokens are those where the policy decides; a curve that steepens there has stopped "
         "deciding."
     )
+    profile = told_ends(view, profile)
     live_chart(panels.of_subset(charts.rank_profile(profile, view.looks), view.verdict), key="profile")

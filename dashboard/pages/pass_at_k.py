@@ -12,7 +12,7 @@ from ...store.analysis.estimators import bootstrap_interval, pass_at_k, pass_at_
 from ...store.layout.schema import K_SHOWN
 from ..components import charts
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, heading, live, over_steps, tell_subset
+from ..components.view import View, empty, heading, live, over_steps, tell_subset, told_ends
 
 SOURCES = {"exact": "exact (enumerated)", "sampled": "sampled responses", "rollouts": "training rollouts"}
 
@@ -96,6 +96,8 @@ def draw(view: View) -> None:
     tell_subset(view, not_to="pass@k, which is the share of right ones")
     split, source, benchmark = chosen
     curves = with_intervals(view, view.frame(_ENDS, *chosen), chosen)
+    if benchmark is None:
+        curves = told_ends(view, curves, "responses" if source == "rollouts" else "evals")
     steps = view.frame(_STEPS, *chosen)
     at = "-".join((split, source, benchmark or ""))
     live_chart(charts.pass_curves(curves.assign(panel=""), view.looks), key=f"curves-{at}")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ...store.reading.catalog import Catalog
 from ...store.reading.incomplete_steps import incomplete_steps
+from ...store.reading.lost_starts import lost_start_in_words, lost_starts
 from ..components import charts, panels
 from . import study_charts
 from .document import Block, Report, ReportFailed
@@ -88,8 +89,10 @@ def run_report(folder: Path) -> Report:
     if len(pushes):
         words = "First-order push of the losses trained on, mean over steps, by the verdict of the answer."
         blocks.append(Block("What pushes Λ(k)", words, figure=study_charts.push_bars(pushes), name="push"))
+    lost = lost_starts(connection, [run for run in catalog.runs if run.name in names])
+    starts = [lost_start_in_words(run, *steps) for run, steps in lost.items()]
     title = f"Run {names[0]}" if len(names) == 1 else f"{len(names)} runs"
-    report = Report(title, "; ".join([*catalog.problems, *incomplete_steps(connection)]), blocks)
+    report = Report(title, "; ".join([*catalog.problems, *incomplete_steps(connection), *starts]), blocks)
     connection.close()
     return report
 
