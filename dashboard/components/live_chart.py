@@ -16,11 +16,17 @@ from pathlib import Path
 import plotly.graph_objects as go
 import streamlit as st
 
+from .plotly_page import CONFIG, CONFIG_JS, WHOLE_NAMES_JS
 from .plotly_script import put_script
 
 _static = Path(__file__).parents[1] / "static"
 
-_JS = """
+_JS = (
+    f"""
+{CONFIG_JS}
+{WHOLE_NAMES_JS}
+"""
+    + """
 function load(url) {
   if (window.Plotly) return Promise.resolve(window.Plotly);
   window.simkoPlotly ??= new Promise((resolve, reject) => {
@@ -43,14 +49,18 @@ export default function ({ data, parentElement }) {
   const style = getComputedStyle(node);
   node.style.minHeight = figure.layout.height + "px";
   figure.layout.font = { ...figure.layout.font, family: style.fontFamily };
-  const config = { responsive: true, displaylogo: false,
-                   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
   load(data.script)
-    .then((plotly) => plotly.react(node, figure.data, figure.layout, config))
+    .then((plotly) => plotly.react(node, figure.data, figure.layout, plotlyConfig))
+    .then(() => {
+      wholeNames(node);
+      if (!node.named) node.on("plotly_afterplot", () => wholeNames(node));
+      node.named = true;
+    })
     .catch((error) => { node.textContent = String(error); });
   return () => { if (window.Plotly && !node.isConnected) window.Plotly.purge(node); };
 }
 """
+)
 
 _CSS = """
 .simko-chart { width: 100%; color: var(--st-text-color); font-family: var(--st-font); }
@@ -98,7 +108,7 @@ def live_chart(figure: go.Figure, *, key: str) -> None:
     figure.update_layout(uirevision=key)
     script, why = plotly_script(_static)
     if script is None:
-        st.plotly_chart(figure, key=key)
+        st.plotly_chart(figure, key=key, config=CONFIG)
         st.caption(f"Zoom is lost when new steps arrive ({why}).")
     else:
         _chart(key=key, data={"figure": figure.to_json(), "script": script}, height="content")

@@ -1,4 +1,4 @@
-"""What every figure is made of: panels side by side, a line or band per run, and the colours of runs.
+"""What every figure is made of: panels side by side, a line or band per run, and the looks of runs.
 
 Text and grid colours are left to the page (`live_chart`).
 """
@@ -6,22 +6,48 @@ Text and grid colours are left to the page (`live_chart`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-PALETTE = (
-    "#2f6fdb", "#e0762a", "#2a9d6f", "#c2478f", "#8a63d2", "#b8892b", "#2ba3b8", "#d14b4b", "#6b8e23", "#7a7f87",
-)  # fmt: skip
+from .names import label, literal, markup, whole
+
+PALETTE = ("#2a72dd", "#e2741f", "#20a3ab", "#bf1d24", "#7e06ff", "#ad8f6a", "#8d4f61", "#046c9e")
+"""No more than can be told apart, also by the colour-blind, on white and on black; the next eight are dashed."""
+DASHES = ("solid", "dash", "longdash", "dashdot", "longdashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
+PATTERNS = ("", "/", "x", ".", "-")
+_MARKERS_SHOWN = 12
+"""Of a dashed line without markers of its own: enough to tell its shape."""
 STEP = "optimizer step"
 PER_CENT = ".2~%"  # as many decimals as tell ticks apart
-Colours = Mapping[str, str]
 
 
-def colour(place: int) -> str:
-    """The colour of the run that appeared as number `place` (from 0)."""
-    return PALETTE[place % len(PALETTE)]
+class Look(NamedTuple):
+    """What tells a run from others: colour, and where colours are used up, dashes, markers and hatching.
+
+    Attributes:
+        css: its colour.
+        dash: of its lines.
+        symbol: of its markers.
+        pattern: of its bars.
+    """
+
+    css: str
+    dash: str = DASHES[0]
+    symbol: str = SYMBOLS[0]
+    pattern: str = PATTERNS[0]
+
+
+Looks = Mapping[str, Look]
+
+
+def look(place: int) -> Look:
+    """The look of the run that appeared as number `place` (from 0); all differ up to 40 runs."""
+    turn = place // len(PALETTE) % len(DASHES)
+    return Look(PALETTE[place % len(PALETTE)], DASHES[turn], SYMBOLS[turn], PATTERNS[turn])
 
 
 def faint(css: str, alpha: float) -> str:
@@ -40,7 +66,11 @@ def panels(titles: Sequence[str], y_title: str | None, x_title: str, *, height: 
     columns = min(max(len(titles), 1), 3)
     rows = -(-max(len(titles), 1) // columns)
     gap = 0.36 * 330 / (height * rows) if rows > 1 else 0
-    figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.075, vertical_spacing=gap)
+    shown = [label(title) for title in titles]
+    figure = make_subplots(rows, columns, subplot_titles=shown, horizontal_spacing=0.075, vertical_spacing=gap)
+    for note, title in zip(figure.layout.annotations, filter(None, titles), strict=True):
+        if note.text != markup(literal(title)):
+            note.hovertext = whole(title)
     figure.update_xaxes(title_text=x_title)
     if y_title:
         figure.update_yaxes(title_text=y_title, col=1)
@@ -69,42 +99,68 @@ def cell(figure: go.Figure, panel: int) -> dict[str, int]:
     return {"row": panel // columns + 1, "col": panel % columns + 1}
 
 
+def of_subset(figure: go.Figure, verdict: str) -> go.Figure:
+    """Say in every panel's title which responses count, unless all do."""
+    if verdict != "all":
+        for note in figure.layout.annotations:
+            note.text = f"{note.text} · {verdict} only"
+    return figure
+
+
+def named(run: str) -> dict[str, str]:
+    """What a trace of a run is called: in the legend, and on hovering over it (`meta`) where that is not all."""
+    shown = label(run)
+    rest = {} if shown == markup(literal(run)) else {"meta": literal(run)}
+    return {"name": shown, "legendgroup": run, **rest}
+
+
 def line(
-    figure: go.Figure, panel: int, run: str, x: Iterable[float], y: Iterable[float], colours: Colours, *,
-    dash: str = "solid", markers: bool = False, in_legend: bool = True, hover: str = "",
+    figure: go.Figure, panel: int, run: str, x: Iterable[float], y: Iterable[float], looks: Looks, *,
+    dotted: bool = False, markers: bool = False, in_legend: bool = True, hover: str = "",
 ) -> None:  # fmt: skip
-    """One run's line in a panel; its first one is the run's entry in the legend. A single point is drawn as one."""
-    known = any(trace.name == run and trace.showlegend for trace in figure.data)
+    """One run's line in a panel; its first one is the run's entry in the legend. A single point is drawn as one.
+
+    A dotted line is thinner and its markers are open: the other of two lines that a run has in a panel.
+    """
+    known = any(trace.legendgroup == run and trace.showlegend for trace in figure.data)
     x, y = list(x), list(y)
+    own = looks[run]
+    every = markers or len(x) < 3
     figure.add_scatter(
-        x=x, y=y, name=run, legendgroup=run, showlegend=in_legend and not known,
-        mode="lines+markers" if markers or len(x) < 3 else "lines",
-        line={"color": colours[run], "width": 1.6 if dash != "solid" else 2.2, "dash": dash},
-        marker={"size": 6, "color": colours[run]},
-        hovertemplate=f"{run}<br>{hover}<extra></extra>", **cell(figure, panel),
+        x=x, y=y, **named(run), showlegend=in_legend and not known,
+        mode="lines+markers" if every or own.symbol != SYMBOLS[0] else "lines",
+        line={"color": own.css, "width": 1.6 if dotted else 2.2, "dash": "dot" if dotted else own.dash},
+        marker={
+            "size": 7, "color": own.css, "symbol": f"{own.symbol}-open" if dotted else own.symbol,
+            "maxdisplayed": 0 if every else _MARKERS_SHOWN,
+        },
+        hovertemplate=f"{whole(run)}<br>{hover}<extra></extra>", **cell(figure, panel),
     )  # fmt: skip
 
 
-def mark_breaks(figure: go.Figure, breaks: pd.DataFrame, colours: Colours) -> go.Figure:
+def mark_breaks(figure: go.Figure, breaks: pd.DataFrame, looks: Looks) -> go.Figure:
     """A dashed line in every panel over steps where a run's figures begin to mean something else.
 
     Args:
         figure: its panels have optimizer steps as x.
         breaks: run, step (the last one before), change (`temperature 1.0 → 0.5`).
-        colours: run → CSS colour.
+        looks: of the runs.
     """
     for run, step, change in breaks[["run", "step", "change"]].itertuples(index=False):
-        line = {"color": colours[run], "width": 1.5, "dash": "dash"}
+        line = {"color": looks[run].css, "width": 1.5, "dash": "dash"}
         figure.add_vline(x=step + 0.5, line=line, opacity=0.8, row="all", col="all")
         figure.add_vline(
-            x=step + 0.5, line={**line, "width": 0}, row=1, col=1, annotation_text=change,
-            annotation={"font": {"size": 11, "color": colours[run]}, "xanchor": "left", "yanchor": "top"},
+            x=step + 0.5, line={**line, "width": 0}, row=1, col=1, annotation_text=label(change),
+            annotation={
+                "font": {"size": 11, "color": looks[run].css}, "xanchor": "left", "yanchor": "top",
+                "hovertext": whole(f"{run}: {change}"),
+            },
         )  # fmt: skip
     return figure
 
 
 def band(
-    figure: go.Figure, panel: int, run: str, rows: pd.DataFrame, colours: Colours, *, alpha: float, x: str = "k"
+    figure: go.Figure, panel: int, run: str, rows: pd.DataFrame, looks: Looks, *, alpha: float, x: str = "k"
 ) -> None:
     """The interval low..high as an area behind the line."""
     rows = rows.dropna(subset=["low", "high"])
@@ -112,6 +168,6 @@ def band(
         return
     figure.add_scatter(
         x=[*rows[x], *rows[x][::-1]], y=[*rows["high"], *rows["low"][::-1]], fill="toself", mode="lines",
-        line={"width": 0}, fillcolor=faint(colours[run], alpha), legendgroup=run, showlegend=False, hoverinfo="skip",
+        line={"width": 0}, fillcolor=faint(looks[run].css, alpha), legendgroup=run, showlegend=False, hoverinfo="skip",
         **cell(figure, panel),
     )  # fmt: skip

@@ -10,6 +10,8 @@ import math
 import pandas as pd
 import streamlit as st
 
+from .names import literal
+
 COLOUR_BY = {
     "surprise": "surprise of the sampled token, −log p (nats)",
     "rank": "rank of the sampled token",
@@ -75,10 +77,10 @@ _strip = st.components.v2.component("simko.token_strip", html=_HTML, js=_JS, css
 
 
 def token_text(text: object, token_id: int) -> str:
-    """A token to look at: its text with line ends shown, or its id where the run has no vocabulary."""
+    """A token to look at: its text with line ends and hidden characters shown, or its id if no vocabulary."""
     if not isinstance(text, str):
         return f"#{token_id}"
-    return text.replace("\n", "⏎").replace("\t", "⇥") or "∅"
+    return literal(text.replace("\n", "⏎").replace("\t", "⇥")) or "∅"
 
 
 def shade(row: pd.Series, by: str) -> float:

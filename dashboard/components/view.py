@@ -22,9 +22,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from ...store.reading.lost_starts import StartTable, lost_start_in_words, lost_starts
 from ..mirror import Mirror
 from . import panels
 from .live_chart import live_chart
+from .names import literal
 
 REFRESH_SECONDS = 2
 _MOST_AT_START = 6
@@ -49,9 +51,9 @@ class View:
     live: bool
 
     @property
-    def colours(self) -> dict[str, str]:
-        """Run → colour, the same on every page and for as long as the server lives."""
-        return {run: panels.colour(place) for run, place in self.mirror.order.items()}
+    def looks(self) -> dict[str, panels.Look]:
+        """Run → how it is drawn, the same on every page and for as long as the server lives."""
+        return {run: panels.look(place) for run, place in self.mirror.order.items()}
 
     def frame(self, sql: str, *parameters: object) -> pd.DataFrame:
         """Rows of a query whose first parameter, `$1`, is the list of selected runs."""
@@ -63,7 +65,7 @@ _BREAKS = "SELECT run, step, change FROM breaks WHERE run IN (SELECT unnest($1))
 
 def over_steps(view: View, figure: go.Figure, key: str) -> None:
     """Show a figure over steps, with a line where a run was resumed with figures that mean something else."""
-    live_chart(panels.mark_breaks(figure, view.frame(_BREAKS), view.colours), key=key)
+    live_chart(panels.mark_breaks(figure, view.frame(_BREAKS), view.looks), key=key)
     tell_breaks(view)
 
 
@@ -71,6 +73,50 @@ def tell_breaks(view: View) -> None:
     """A line for each place where a run was resumed with figures that mean something else."""
     for run, step, change in view.frame(_BREAKS).itertuples(index=False):
         st.caption(f"{plain(run)} was resumed after step {step} with another meaning of its figures: {plain(change)}.")
+
+
+def told_ends(view: View, ends: pd.DataFrame, table: StartTable = "rollups") -> pd.DataFrame:
+    """The rows of a figure of first and latest with `label`, what each is called; a lost start is said on the page.
+
+    Args:
+        view: as it stands.
+        ends: run, when ('first' or 'latest'), step.
+        table: of which the figures are.
+    """
+    with view.mirror.snapshot() as cursor:
+        lost = lost_starts(cursor, view.mirror.runs, table)
+    for run in dict.fromkeys(ends["run"]):
+        if run in lost:
+            st.caption(plain(lost_start_in_words(run, *lost[run])) + ".")
+    rows = zip(ends["run"], ends["when"], ends["step"], strict=True)
+    return ends.assign(
+        label=[
+            f"earliest left, not the first (step {step})"
+            if when == "first" and run in lost
+            else f"{when} (step {step})"
+            for run, when, step in rows
+        ]
+    )
+
+
+def tell_subset(view: View, *, applies: str = "", not_to: str = "") -> None:
+    """Say what the choice of responses in the sidebar is applied to on this page, and what not; nothing if it is all.
+
+    Args:
+        view: as it stands.
+        applies: what is of the chosen responses alone (`Λ(k) and the profile`).
+        not_to: what is of all responses, whatever was chosen.
+    """
+    if view.verdict == "all":
+        return
+    lines = [f"Of responses judged {view.verdict} alone: {applies}."] if applies else []
+    lines += [f"Of all responses, since the choice “{view.verdict}” does not apply: {not_to}."] if not_to else []
+    st.caption(" ".join(lines))
+
+
+def judged(view: View) -> str:
+    """Which responses a step must have to be shown, in words after "step"; empty if any."""
+    return "" if view.verdict == "all" else f" with responses judged {view.verdict}"
 
 
 def runs_folder(arguments: Sequence[str] | None = None) -> Path:
@@ -91,11 +137,13 @@ def mirror_of(folder: str) -> Mirror:
 
 
 def style(order: Mapping[str, int]) -> str:
-    """CSS of the frame; a selected run wears its colour in the sidebar too (`order` as of the mirror)."""
+    """CSS of the frame; a selected run wears its look in the sidebar too (`order` as of the mirror)."""
     tags = []
     for run, place in order.items():
-        name = re.sub(r"[^A-Za-z0-9.-]", lambda sign: f"\\{ord(sign[0]):x} ", run)
-        tags.append(f'[data-tag][aria-label="{name}"] {{ background: {panels.colour(place)}; }}')
+        name = re.sub(r"[^A-Za-z0-9.-]", lambda sign: f"\\{ord(sign[0]):x} ", literal(run))
+        look = panels.look(place)
+        border = "" if look.dash == panels.DASHES[0] else " border: 2px dashed currentColor;"
+        tags.append(f'[data-tag][aria-label="{name}"] {{ background: {look.css};{border} }}')
     return "\n".join(
         [
             ".stMainBlockContainer { padding: 3rem 3rem 4rem; max-width: 1500px; }",
@@ -114,15 +162,15 @@ def sidebar(mirror: Mirror) -> None:
     state["runs"] = [*chosen, *(new if known else new[-_MOST_AT_START:])]
     state["known_runs"] = list(mirror.names)
     with st.sidebar:
-        st.multiselect("Runs", mirror.names, key="runs", placeholder="choose runs to compare")
+        st.multiselect("Runs", mirror.names, key="runs", format_func=literal, placeholder="choose runs to compare")
         st.selectbox(
             "Responses",
             VERDICT_CHOICES,
             key="verdict",
-            help="Which responses Λ(k), entropy and the list of responses show",
+            help="Which responses the figures are of; pages say where it does not apply",
         )
         st.toggle("Live", value=True, key="live", help=f"Look for new steps every {REFRESH_SECONDS} seconds")
-        st.caption(f"Folder `{mirror.folder}`")
+        st.caption(f"Folder {plain(str(mirror.folder))}")
 
 
 def current(mirror: Mirror) -> View:
@@ -159,7 +207,7 @@ def heading(title: str, words: str) -> None:
 
 def plain(text: str) -> str:
     """Text as Markdown that shows it as it is."""
-    return re.sub(r"([\\`*_\[\]<>~$:|])", r"\\\1", text)
+    return re.sub(r"([\\`*_\[\]<>~$:|])", r"\\\1", literal(text))
 
 
 def every_nth(first: int, last: int, most: int) -> int:
@@ -171,8 +219,8 @@ def empty(view: View, what: str) -> None:
     """Say why there is nothing to draw and what to do."""
     if not view.mirror.names:
         st.info(
-            f"No runs in `{view.mirror.folder}` yet. Start one with `simko-train --probe` and it appears here by "
-            "itself, or point the dashboard elsewhere: `simko dashboard FOLDER`."
+            f"No runs in {plain(str(view.mirror.folder))} yet. Start one with `simko-train --probe` and it appears "
+            "here by itself, or point the dashboard elsewhere: `simko dashboard FOLDER`."
         )
     elif not view.runs:
         st.info("No run is selected. Choose one or more in the sidebar.")

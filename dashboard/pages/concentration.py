@@ -11,7 +11,8 @@ from ...store.analysis.estimators import correlation_interval, partial_correlati
 from ...store.layout.schema import K_SHOWN
 from ..components import charts
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, heading, live
+from ..components.names import literal_frame
+from ..components.view import View, empty, heading, judged, live, tell_subset
 from .pass_at_k import CHOSEN, choose_source
 
 MEASURES = {
@@ -23,8 +24,22 @@ MEASURES = {
 }
 FEW = 8
 _POINTS = f"""
-SELECT run, step, k, pass_at_k, lambda_1, lambda_2, lambda_3, probability_1, entropy FROM concentration
-WHERE run IN (SELECT unnest($1)) AND {CHOSEN} ORDER BY run, step
+WITH points AS (
+    SELECT run, step, trained_step, k, pass_at_k FROM concentration
+    WHERE run IN (SELECT unnest($1)) AND {CHOSEN}
+),
+measures AS (
+    SELECT run, step, max(lambda_k) FILTER (k = 1) AS lambda_1, max(lambda_k) FILTER (k = 2) AS lambda_2,
+           max(lambda_k) FILTER (k = 3) AS lambda_3, max(probability) FILTER (k = 1) AS probability_1
+    FROM lambda_k WHERE run IN (SELECT unnest($1)) AND verdict = $5 AND complete GROUP BY run, step
+),
+entropies AS (
+    SELECT run, step, sum(response_sum_entropy) / nullif(sum(n_responses), 0) AS entropy
+    FROM rollups WHERE run IN (SELECT unnest($1)) AND ($5 = 'all' OR verdict = $5) GROUP BY run, step
+)
+SELECT p.run, p.step, p.k, p.pass_at_k, m.* EXCLUDE (run, step), e.entropy
+FROM points p JOIN measures m ON m.run = p.run AND m.step = p.trained_step
+JOIN entropies e ON e.run = p.run AND e.step = p.trained_step ORDER BY p.run, p.step
 """
 
 
@@ -42,19 +57,24 @@ def show() -> None:
 def draw(view: View) -> None:
     """The choices, the scatter and the correlations."""
     chosen = choose_source(view, "concentration_source")
-    points = view.frame(_POINTS, *chosen) if chosen else pd.DataFrame()
+    points = view.frame(_POINTS, *chosen, view.verdict) if chosen else pd.DataFrame()
     if points.empty:
-        return empty(view, "No evaluation with a complete training step beside it in the selected runs yet.")
+        return empty(
+            view, f"No evaluation with a complete training step{judged(view)} beside it in the selected runs yet."
+        )
+    tell_subset(view, applies="the measure of concentration", not_to="pass@k")
     available = sorted(int(k) for k in points["k"].unique())
     usual = max(sum(k <= max(K_SHOWN) for k in available) - 1, 0)
     left, right = st.columns(2)
     measure = left.selectbox("Concentration", list(MEASURES), format_func=MEASURES.__getitem__, key="measure")
     k = right.selectbox("k of pass@k", available, index=usual, key="concentration_k")
     rows = points[points["k"] == k].assign(x=points[measure], y=points["pass_at_k"]).dropna(subset=["x", "y"])
-    figure = charts.concentration_scatter(rows, view.colours, x_title=MEASURES[measure], y_title=f"pass@{k}")
+    figure = charts.concentration_scatter(
+        rows, view.looks, x_title=MEASURES[measure] + _only(view), y_title=f"pass@{k}"
+    )
     table = correlations(rows[["run", "step", "x", "y"]])
     live_chart(figure, key=f"concentration-{measure}-{k}")
-    st.dataframe(table, hide_index=True, width="stretch")
+    st.dataframe(literal_frame(table), hide_index=True, width="stretch")
     st.markdown(words(len(rows)))
 
 
@@ -90,6 +110,10 @@ def words(n: int) -> str:
         "so the truth is less certain than they look. Everything that drifts with training correlates; the second "
         "column takes a straight line in the step out of both sides first."
     )
+
+
+def _only(view: View) -> str:
+    return "" if view.verdict == "all" else f" · {view.verdict} only"
 
 
 def _figure(r: float, interval: tuple[float, float]) -> str:

@@ -10,6 +10,7 @@ from ...store.errors import SimkoError
 from ...store.reading.named_queries import defaults_of, named_queries
 from ...store.reading.sandbox import ask
 from ...store.reading.views import VIEWS
+from ..components.names import literal, literal_frame
 from ..components.view import heading, plain, runs_folder
 
 _ROWS = 1000
@@ -57,7 +58,8 @@ def _answer(sql: str) -> None:
     more = (
         f"{'the first ' if answer.cut else ''}{len(answer.rows)} rows{', all that 16 MB hold' if answer.full else ''}"
     )
-    st.dataframe(answer.rows.set_axis(_distinct(answer.rows.columns), axis=1), hide_index=True, width="stretch")
+    shown = answer.rows.set_axis(_distinct(map(literal, answer.rows.columns)), axis=1)
+    st.dataframe(literal_frame(shown), hide_index=True, width="stretch")
     st.caption(f"{more}, {answer.seconds:.2f} s")
 
 

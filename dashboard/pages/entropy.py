@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ..components import charts
+from ..components import charts, panels
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, every_nth, heading, live, over_steps
+from ..components.view import View, empty, every_nth, heading, judged, live, over_steps, tell_subset
 
 _MOST_COLUMNS = 400
 _MEANS = """
@@ -39,17 +39,18 @@ def draw(view: View) -> None:
     """Means, then the histogram over steps for each run."""
     means = view.frame(_MEANS, view.verdict)
     if means.empty:
-        return empty(view, "No complete step in the selected runs yet.")
+        return empty(view, f"No complete step{judged(view)} in the selected runs yet.")
+    tell_subset(view, applies="means and distribution")
     every = every_nth(int(means["step"].min()), int(means["step"].max()), _MOST_COLUMNS)
     histograms = summed(view.frame(_HISTOGRAMS, view.verdict, every))
-    over_steps(view, charts.entropy_means(means, view.colours), key="entropy-means")
+    over_steps(view, panels.of_subset(charts.entropy_means(means, view.looks), view.verdict), key="entropy-means")
     st.subheader("Distribution over steps")
     st.markdown(
         "The deeper the colour, the larger the share of the step's tokens (its square root, so that rare ones show)."
     )
     if histograms.empty:
         return empty(view, "No histogram in the selected runs yet.")
-    live_chart(charts.entropy_heatmap(histograms, view.colours), key="entropy-heatmap")
+    live_chart(panels.of_subset(charts.entropy_heatmap(histograms, view.looks), view.verdict), key="entropy-heatmap")
     if every > 1:
         st.caption(f"Every {every}th step is drawn.")
 

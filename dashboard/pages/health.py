@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from ...store.layout.liveness import in_words
 from ...store.reading.incomplete_steps import incomplete_steps
 from ...store.reading.sampled_rows import rows_in_words
 from ..components import charts
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, every_nth, heading, live, plain
+from ..components.names import literal_frame
+from ..components.run_states import age_of, duration, standstills
+from ..components.view import View, empty, every_nth, heading, live, plain, tell_subset
 
 _MOST_POINTS = 200
 _RUNS = """
-SELECT r.run, r.status, r.last_step, w.world_size,
+SELECT r.run, r.status, r.last_seen, r.last_step, w.world_size,
        c.share, c.step_ms, c.probe_ms, c.longest_wait_ms, c.bytes_per_token, c.n_bytes, c.n_files, c.n_token_rows,
        r.dropped, r.n_nonfinite, f.rows_every, f.rows_share, f.precision
 FROM runs r JOIN run_costs c USING (run) JOIN run_info f USING (run)
@@ -52,11 +54,13 @@ def draw(view: View) -> None:
     table = view.frame(_RUNS)
     if table.empty:
         return empty(view, "No run to tell of yet.")
+    tell_subset(view, not_to="everything here")
     table = table.sort_values("run", key=lambda runs: runs.map(view.mirror.order))
-    _table(table, _ages(view))
+    ages = {run.name: age_of(run) for run in view.mirror.runs}
+    _table(table, ages)
     with view.mirror.snapshot() as cursor:
         unreported = incomplete_steps(cursor)
-    complaints = [*map(plain, [*view.mirror.problems, *unreported]), *_complaints(table)]
+    complaints = [*map(plain, [*view.mirror.problems, *unreported, *standstills(table, ages)]), *_complaints(table)]
     for complaint in complaints:
         st.warning(complaint)
     if not complaints:
@@ -66,33 +70,13 @@ def draw(view: View) -> None:
         st.markdown("No cost by step: the selected runs are older than its recording, or have not ended a step.")
         return None
     every = every_nth(int(ends["first"].iloc[0]), int(ends["last"].iloc[0]), _MOST_POINTS)
-    live_chart(charts.cost_over_steps(view.frame(_STEPS, every), view.colours), key="health")
+    live_chart(charts.cost_over_steps(view.frame(_STEPS, every), view.looks), key="health")
     means = f" Means over {every} steps; of what was dropped, the sum." if every > 1 else ""
     st.caption(
         "Wall time. Probe: reading what the model has scored and handing it on, on the training thread or, if "
         f"that is longer, on the GPU. Writing is done on another thread, every few seconds: hence the stairs.{means}"
     )
     return None
-
-
-def _ages(view: View) -> dict[str, str]:
-    """Run → how long ago its newest file was written."""
-    ages = {}
-    now = datetime.now(UTC).timestamp()
-    for run in view.mirror.runs:
-        newest = max((part.path for part in run.manifest.parts), default=None, key=lambda path: path.name)
-        try:
-            ages[run.name] = "" if newest is None else _duration(now - newest.stat().st_mtime)
-        except OSError:
-            ages[run.name] = ""
-    return ages
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(0, seconds):.0f} s"
 
 
 def _complaints(table: pd.DataFrame) -> list[str]:
@@ -110,16 +94,17 @@ def _complaints(table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _table(table: pd.DataFrame, ages: dict[str, str]) -> None:
+def _table(table: pd.DataFrame, ages: dict[str, float | None]) -> None:
     number = st.column_config.NumberColumn
     shown = table.assign(
-        age=[ages.get(run, "") for run in table["run"]],
+        age=["" if (age := ages.get(run)) is None else duration(age) for run in table["run"]],
+        status=[in_words(*row) for row in table[["status", "last_seen"]].itertuples(index=False)],
         share=100 * table["share"],
         megabytes=table["n_bytes"] / 1e6,
         kept=[_kept(row) for row in _records(table)],
     )
     st.dataframe(
-        shown,
+        literal_frame(shown),
         hide_index=True,
         width="stretch",
         column_order=[

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ..components import charts
+from ..components import charts, panels
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, every_nth, heading, live, over_steps
+from ..components.view import View, empty, every_nth, heading, judged, live, over_steps, tell_subset, told_ends
 
 DEFAULT_RANKS = 3
 _MOST_POINTS = 1500
@@ -40,8 +40,8 @@ def draw(view: View) -> None:
     """Λ(k) for the first ranks, then the profile over all ranks."""
     profile = view.frame(_PROFILE, view.verdict)
     if profile.empty:
-        of = "" if view.verdict == "all" else f" with responses judged {view.verdict}"
-        return empty(view, f"No complete step{of} in the selected runs yet.")
+        return empty(view, f"No complete step{judged(view)} in the selected runs yet.")
+    tell_subset(view, applies="Λ(k) and the profile")
     most = DEFAULT_RANKS
     if (logged := int(profile["k"].max())) > most:
         choices = {f"1 … {most}": most, f"1 … {logged}": logged}
@@ -49,12 +49,15 @@ def draw(view: View) -> None:
         most = choices.get(chosen or "", most)
     every = every_nth(int(profile["step"].min()), int(profile["step"].max()), _MOST_POINTS)
     steps = view.frame(_STEPS, view.verdict, most, every)
-    over_steps(view, charts.lambda_over_steps(steps, view.colours), key=f"lambda-{most}")
+    figure = panels.of_subset(charts.lambda_over_steps(steps, view.looks), view.verdict)
+    over_steps(view, figure, key=f"lambda-{most}")
     if every > 1:
         st.caption(f"Every {every}th step is drawn.")
     st.subheader("Where the probability is")
     st.markdown(
-        "Mean probability of the candidate of each rank: dotted at the first step, solid at the latest. Forking tokens "
-        "are those where the policy decides; a curve that steepens there has stopped deciding."
+        "Mean probability of the candidate of each rank: dotted with open markers at the first step, filled markers at "
+        "the latest. Forking tokens are those where the policy decides; a curve that steepens there has stopped "
+        "deciding."
     )
-    live_chart(charts.rank_profile(profile, view.colours), key="profile")
+    profile = told_ends(view, profile)
+    live_chart(panels.of_subset(charts.rank_profile(profile, view.looks), view.verdict), key="profile")

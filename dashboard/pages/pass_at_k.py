@@ -12,7 +12,7 @@ from ...store.analysis.estimators import bootstrap_interval, pass_at_k, pass_at_
 from ...store.layout.schema import K_SHOWN
 from ..components import charts
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, heading, live, over_steps
+from ..components.view import View, empty, heading, live, over_steps, tell_subset, told_ends
 
 SOURCES = {"exact": "exact (enumerated)", "sampled": "sampled responses", "rollouts": "training rollouts"}
 
@@ -56,8 +56,9 @@ def show() -> None:
     """The page."""
     heading(
         "pass@K",
-        "How often at least one of k responses is right. A bad sign is a latest curve (solid) that starts above the "
-        "first one (dotted) and ends below it: pass@1 was bought with problems that are no longer solved at all.",
+        "How often at least one of k responses is right. A bad sign is a latest curve (filled markers) that starts "
+        "above the first one (dotted, open markers) and ends below it: pass@1 was bought with problems that are no "
+        "longer solved at all.",
     )
     live(draw)
 
@@ -92,11 +93,14 @@ def draw(view: View) -> None:
     chosen = choose_source(view, "pass_source")
     if chosen is None:
         return empty(view, "No evaluation and no judged group of responses in the selected runs yet.")
+    tell_subset(view, not_to="pass@k, which is the share of right ones")
     split, source, benchmark = chosen
     curves = with_intervals(view, view.frame(_ENDS, *chosen), chosen)
+    if benchmark is None:
+        curves = told_ends(view, curves, "responses" if source == "rollouts" else "evals")
     steps = view.frame(_STEPS, *chosen)
     at = "-".join((split, source, benchmark or ""))
-    live_chart(charts.pass_curves(curves.assign(panel=""), view.colours), key=f"curves-{at}")
+    live_chart(charts.pass_curves(curves.assign(panel=""), view.looks), key=f"curves-{at}")
     problems = curves.groupby("run")["n_problems"].max()
     st.caption(
         "Bands: 95 % bootstrap intervals over problems "
@@ -110,7 +114,7 @@ def draw(view: View) -> None:
     available = sorted(int(k) for k in steps["k"].unique())
     some = st.pills("k", available, selection_mode="multi", default=few_k(available), key=f"pass_k-{at}")
     shown = steps[steps["k"].isin(some or few_k(available))]
-    over_steps(view, charts.pass_over_steps(shown, view.colours), key=f"steps-{at}-{shown['k'].nunique()}")
+    over_steps(view, charts.pass_over_steps(shown, view.looks), key=f"steps-{at}-{shown['k'].nunique()}")
     st.caption("Bands: ± 1.96 standard errors over problems.")
 
 

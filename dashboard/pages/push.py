@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ..components import charts
+from ..components import charts, panels
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, every_nth, heading, live, over_steps
+from ..components.view import View, empty, every_nth, heading, live, over_steps, tell_subset
 
 _MOST_POINTS = 60
 _PUSHES = """
 SELECT run, verdict, k, (step - 1) // $2 * $2 + $2 AS step, avg(push) AS push, avg(forking_push) AS forking_push,
        avg(shift) AS shift
-FROM push WHERE run IN (SELECT unnest($1)) AND complete AND k <= 3 AND verdict IN ('right', 'wrong', 'all')
+FROM push WHERE run IN (SELECT unnest($1)) AND complete AND k <= 3 AND verdict IN (SELECT unnest($3))
 GROUP BY ALL ORDER BY run, verdict, k, step
 """
 _STEPS = "SELECT min(step) AS first, max(step) AS last FROM push WHERE run IN (SELECT unnest($1))"
@@ -23,9 +23,9 @@ def show() -> None:
     """The page."""
     heading(
         "What pushes Λ(k)",
-        "How the loss of each step pushes log p of the rank-k candidate, to first order: solid from right answers, "
-        "dotted from wrong ones. Above 0 for rank 1 and below it for the others, probability is being piled up; the "
-        "line that lies farther out is what piles it up.",
+        "How the loss of each step pushes log p of the rank-k candidate, to first order: from right answers the line "
+        "of the run, from wrong ones a dotted one. Above 0 for rank 1 and below it for the others, probability is "
+        "being piled up; the line that lies farther out is what piles it up.",
     )
     live(draw)
 
@@ -36,13 +36,16 @@ def draw(view: View) -> None:
     if ends.empty or ends["last"].isna().all():
         return empty(view, "No step with a known loss in the selected runs yet (older runs have none).")
     every = every_nth(int(ends["first"].iloc[0]), int(ends["last"].iloc[0]), _MOST_POINTS)
-    rows = view.frame(_PUSHES, every)
+    shown = ["right", "wrong"] if view.verdict == "all" else [view.verdict]
+    rows = view.frame(_PUSHES, every, [*shown, "all"])
+    tell_subset(view, applies="the push", not_to="what arrived")
     names = {title: column for column, title in COLUMNS.items()}
     title = st.segmented_control("Tokens", list(names), default="all tokens", key="push_tokens") or "all tokens"
     split = rows[rows["verdict"] != "all"].assign(y=rows[names[title]]).dropna(subset=["y"])
-    over_steps(view, charts.push_over_steps(split, view.colours), key=f"push-{names[title]}")
+    figure = panels.of_subset(charts.push_over_steps(split, view.looks), view.verdict)
+    over_steps(view, figure, key=f"push-{names[title]}")
     if every > 1:
-        st.caption(f"Means over {every} steps. The two lines add up to the push of the step.")
+        st.caption(f"Means over {every} steps." + " The two lines add up to the push of the step." * (len(shown) == 2))
     st.subheader("What arrived")
     measured = rows[rows["verdict"] == "all"].dropna(subset=["shift"])
     if measured.empty:
@@ -52,5 +55,5 @@ def draw(view: View) -> None:
         "The change of log p of the rank-k candidate by the step itself, measured by scoring its tokens again, against "
         "the push. Points along a rising line: the push says what happens."
     )
-    live_chart(charts.push_against_shift(measured, view.colours), key="push-shift")
+    live_chart(charts.push_against_shift(measured, view.looks), key="push-shift")
     return None

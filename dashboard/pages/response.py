@@ -15,6 +15,7 @@ import streamlit as st
 from ...store.reading.sampled_rows import sampled_runs
 from ..components import charts
 from ..components.live_chart import live_chart
+from ..components.names import literal, literal_frame
 from ..components.token_strip import COLOUR_BY, token_strip, token_text
 from ..components.view import View, empty, heading, live
 
@@ -23,6 +24,9 @@ _NEXT = "SELECT min(step) AS step FROM responses WHERE run = $1 AND attempt = $2
 
 _MOST_STEPS = 1000
 """How far after its rollout batch began the newest batch's responses are looked for."""
+
+_LONGEST_TEXT = 600
+"""Characters of a prompt or response, and of a candidate below the chart, that are shown at once."""
 
 
 def show() -> None:
@@ -41,7 +45,7 @@ def draw(view: View) -> None:
     if steps.empty:
         return empty(view, "No response in the selected runs yet.")
     left, right = st.columns(2)
-    run = left.selectbox("Run", list(dict.fromkeys(steps["run"])), key="response_run")
+    run = left.selectbox("Run", list(dict.fromkeys(steps["run"])), format_func=literal, key="response_run")
     step = right.selectbox("Step", [int(s) for s in steps.loc[steps["run"] == run, "step"]], key=f"response_step-{run}")
     try:
         listed = view.mirror.step_responses(str(run), int(step))
@@ -75,7 +79,7 @@ def draw(view: View) -> None:
 def _choose(listed: pd.DataFrame, key: str) -> int:
     """The row chosen; until one is, the first whose token rows were logged."""
     chosen = st.dataframe(
-        listed,
+        literal_frame(listed),
         key=key,
         hide_index=True,
         width="stretch",
@@ -116,10 +120,10 @@ def _last_step(view: View, run: str, step: int, response: pd.Series) -> int:
 
 def _draw_response(view: View, run: str, response: pd.Series, tokens: pd.DataFrame) -> None:
     st.subheader(f"Response {int(response['response_id'])}: {response['verdict']}")
-    st.text(str(response["prompt"]) if isinstance(response["prompt"], str) else "(prompt not recorded)")
+    _text(response["prompt"] if isinstance(response["prompt"], str) else "(prompt not recorded)")
     if tokens.empty:
         st.info("No token rows were logged for this response; its text and sums are all there is.")
-        st.text(str(response["completion"] or ""))
+        _text(response["completion"] or "")
         return
     key = f"{run}-{response['attempt']}-{response['response_id']}"
     scored = sorted(int(s) for s in tokens["step"].unique())
@@ -135,7 +139,7 @@ def _draw_response(view: View, run: str, response: pd.Series, tokens: pd.DataFra
         "Click a token to see its candidates."
     )
     row = rows.iloc[chosen]
-    live_chart(charts.candidates(_candidates(view, run, row), view.colours[run]), key="candidates")
+    live_chart(charts.candidates(_candidates(view, run, row), view.looks[run].css), key="candidates")
     beyond = (
         ""
         if row["token_id"] in _values(row["ids"])
@@ -145,6 +149,17 @@ def _draw_response(view: View, run: str, response: pd.Series, tokens: pd.DataFra
         f"Position {int(row['position'])}: entropy {row['entropy']:.3f} nats, log p of the sampled token "
         f"{row['logprob']:.3f} nats, collision probability {row['collision']:.3f}.{beyond}"
     )
+
+
+def _text(text: str) -> None:
+    """A prompt or response as it is; of a long one the beginning, and all of it on demand."""
+    shown = literal(text, running=True)
+    if len(shown) <= _LONGEST_TEXT:
+        st.text(shown)
+        return
+    st.text(f"{shown[:_LONGEST_TEXT]} …")
+    with st.expander(f"All {len(shown):,} characters"), st.container(height=300, border=False):
+        st.text(shown)
 
 
 def _candidates(view: View, run: str, row: pd.Series) -> pd.DataFrame:

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ...store.layout.liveness import in_words
 from ...store.reading.incomplete_steps import incomplete_steps
 from ...store.reading.named_queries import named_query
-from ..components.view import View, empty, heading, live, plain, tell_breaks
+from ..components.names import literal_frame
+from ..components.run_states import age_of, standstills, state_in_words
+from ..components.view import View, empty, heading, live, plain, tell_breaks, tell_subset
 
 
 def show() -> None:
@@ -27,14 +28,19 @@ def draw(view: View) -> None:
     """The table, the problems, and the meaning of what was recorded."""
     with view.mirror.snapshot() as cursor:
         table = cursor.execute(named_query("overview").sql).df()
+        step_ms = dict(cursor.execute("SELECT run, step_ms FROM run_costs").fetchall())
         unreported = incomplete_steps(cursor)
     problems = list(view.mirror.problems)
     order = view.mirror.order
+    ages = {run.name: age_of(run) for run in view.mirror.runs}
     if table.empty:
         empty(view, "")
     else:
+        tell_subset(view, not_to="every figure of this table")
         table = table.sort_values("run", key=lambda runs: runs.map(order))
-        _table(table)
+        _table(table, ages)
+    for line in standstills(table.assign(step_ms=table["run"].map(step_ms)), ages):
+        st.warning(plain(line) + ".")
     for problem in problems:
         st.warning(plain(problem))
     for line in unreported:
@@ -48,20 +54,23 @@ def draw(view: View) -> None:
     if not table.empty:
         st.subheader("What was recorded")
         st.markdown("Figures of two runs compare only where these agree.")
-        st.dataframe(_semantics(view, list(table["run"])), hide_index=True, width="stretch")
+        st.dataframe(literal_frame(_semantics(view, list(table["run"]))), hide_index=True, width="stretch")
         tell_breaks(view)
 
 
-def _table(table: pd.DataFrame) -> None:
+def _table(table: pd.DataFrame, ages: dict[str, float | None]) -> None:
     number = st.column_config.NumberColumn
     shown = table.assign(
-        status=[in_words(*row) for row in table[["status", "last_seen", "dropped"]].itertuples(index=False)],
+        status=[
+            state_in_words(*row, ages.get(run))
+            for run, *row in table[["run", "status", "last_seen", "dropped"]].itertuples(index=False)
+        ],
         pass_most_k=[_most(k) for k in table["most"]],
         pass_1=100 * table["pass_1"],
         pass_most=100 * table["pass_most"],
     )
     st.dataframe(
-        shown,
+        literal_frame(shown),
         hide_index=True,
         width="stretch",
         column_order=[

@@ -15,7 +15,7 @@ from ..components import charts, panels
 from .document import Block, Report
 
 _MOST_PROBLEMS = 40
-_COLOURS = {side: panels.colour(place) for place, side in enumerate(SIDES)}
+_LOOKS = {side: panels.look(place) for place, side in enumerate(SIDES)}
 
 
 def diagnosis_report(diagnosis: Diagnosis) -> Report:
@@ -82,7 +82,7 @@ def _curves(diagnosis: Diagnosis) -> go.Figure:
         for side, value, (low, high) in sides:
             rows.append({"run": side, "panel": row.source, "k": row.k, "pass_at_k": value, "low": low, "high": high})
     frame = pd.DataFrame(rows).assign(when="latest", step=0)
-    return charts.pass_curves(frame, _COLOURS)
+    return charts.pass_curves(frame, _LOOKS)
 
 
 def _cells(diagnosis: Diagnosis) -> pd.DataFrame:
@@ -130,7 +130,7 @@ def _profile(diagnosis: Diagnosis) -> go.Figure:
             for panel, values in enumerate((row.probabilities, row.forking_probabilities)):
                 shown = [math.nan if value is None else value for value in values]
                 panels.line(
-                    figure, 2 * place + panel, under, range(1, len(shown) + 1), shown, _COLOURS, markers=True,
+                    figure, 2 * place + panel, under, range(1, len(shown) + 1), shown, _LOOKS, markers=True,
                     hover="rank %{x}: %{y:.4f}",
                 )  # fmt: skip
     figure.update_xaxes(dtick=1)

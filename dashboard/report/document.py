@@ -1,7 +1,7 @@
 """From blocks of words, tables and figures to one HTML file, or to PNGs of its figures.
 
 The file holds Plotly's script and loads nothing. It follows the reader's light or dark preference; every text in it is
-escaped, whatever a run or a study is called. PNGs are drawn by kaleido, which needs a Chromium.
+escaped and shown literally, whatever a run or a study is called. PNGs are drawn by kaleido, which needs a Chromium.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from ...store.errors import SimkoError
+from ..components.names import literal
+from ..components.plotly_page import CONFIG_JS, WHOLE_NAMES_JS
 
 
 class ReportFailed(SimkoError):
@@ -57,12 +59,10 @@ def to_html(report: Report) -> str:
     parts = [_block(block, place) for place, block in enumerate(report.blocks)]
     figures = [b.figure.to_plotly_json() for b in report.blocks if b.figure is not None]
     data = json.dumps(figures, cls=_encoder()).replace("</", "<\\/").replace("<!--", "<\\!--")
-    links = "".join(
-        f'<a href="#part-{place}">{html.escape(block.title)}</a>' for place, block in enumerate(report.blocks)
-    )
+    links = "".join(f'<a href="#part-{place}">{_text(block.title)}</a>' for place, block in enumerate(report.blocks))
     return _PAGE.format(
-        title=html.escape(report.title),
-        subtitle=html.escape(report.subtitle),
+        title=_text(report.title),
+        subtitle=_text(report.subtitle),
         links=links,
         body="\n".join(parts),
         data=data,
@@ -106,14 +106,18 @@ def _encoder() -> Any:
     return PlotlyJSONEncoder
 
 
+def _text(text: str) -> str:
+    return html.escape(literal(text, running=True))
+
+
 def _slug(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "figure"
 
 
 def _block(block: Block, place: int) -> str:
-    parts = [f'<section id="part-{place}"><h2>{html.escape(block.title)}</h2>']
+    parts = [f'<section id="part-{place}"><h2>{_text(block.title)}</h2>']
     if block.words:
-        parts.append(f"<p>{html.escape(block.words)}</p>")
+        parts.append(f"<p>{_text(block.words)}</p>")
     if block.table is not None:
         parts.append(_table(block.table))
     if block.figure is not None:
@@ -122,10 +126,10 @@ def _block(block: Block, place: int) -> str:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in frame.columns)
+    head = "".join(f"<th>{_text(str(name))}</th>" for name in frame.columns)
     rows = []
     for row in frame.itertuples(index=False):
-        cells = "".join(f"<td{_mark(str(cell))}>{html.escape(str(cell))}</td>" for cell in row)
+        cells = "".join(f"<td{_mark(str(cell))}>{_text(str(cell))}</td>" for cell in row)
         rows.append(f"<tr>{cells}</tr>")
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
@@ -160,16 +164,24 @@ td:first-child { white-space: normal; min-width: 9rem; }
 .figure .hoverlayer .hovertext path { fill: var(--page) !important; stroke: var(--line) !important; }
 .figure .modebar-group { background: transparent !important; }
 """
-_JS = """
+_JS = (
+    f"""
+{CONFIG_JS}
+{WHOLE_NAMES_JS}
+"""
+    + """
 const figures = JSON.parse(document.getElementById("figures").textContent);
-const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 document.querySelectorAll(".figure").forEach((node, i) => {
   const { data, layout } = figures[i];
   layout.font = { ...layout.font, family: getComputedStyle(document.body).fontFamily };
   node.style.minHeight = layout.height + "px";
-  Plotly.newPlot(node, data, layout, config);
+  Plotly.newPlot(node, data, layout, plotlyConfig).then(() => {
+    wholeNames(node);
+    node.on("plotly_afterplot", () => wholeNames(node));
+  });
 });
 """
+)
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>{css}</style></head>

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ...store.reading.catalog import Catalog
 from ...store.reading.incomplete_steps import incomplete_steps
+from ...store.reading.lost_starts import lost_start_in_words, lost_starts
 from ..components import charts, panels
 from . import study_charts
 from .document import Block, Report, ReportFailed
@@ -37,7 +38,7 @@ def run_report(folder: Path) -> Report:
     if runs.empty:
         raise ReportFailed(f"no run in {folder} has logged anything yet; `simko-train --probe` makes one")
     names = list(runs["run"])
-    colours = {run: panels.colour(place) for place, run in enumerate(names)}
+    looks = {run: panels.look(place) for place, run in enumerate(names)}
     averages = Averages(connection, pd.DataFrame({"run": names, "name": names}))
     breaks = connection.execute("SELECT run, step, change FROM breaks ORDER BY run, step").df()
     breaks = breaks[breaks["run"].isin(names)]
@@ -46,25 +47,25 @@ def run_report(folder: Path) -> Report:
         Block(
             "Λ(k) over steps",
             " ".join(f"{run}, from step {step + 1} on: {change}." for run, step, change in breaks.values),
-            figure=panels.mark_breaks(charts.lambda_over_steps(averages.lambdas(), colours), breaks, colours),
+            figure=panels.mark_breaks(charts.lambda_over_steps(averages.lambdas(), looks), breaks, looks),
             name="lambda",
         )
     )
     blocks.append(
         Block(
             "Probability of the ranked candidates",
-            "Dotted: at the start. Solid: at the end.",
-            figure=charts.rank_profile(averages.profile(), colours),
+            "Dotted, open markers: at the start. Filled markers: at the end.",
+            figure=charts.rank_profile(averages.profile(), looks),
             name="rank-probabilities",
         )
     )
     passes = averages.passes()
     if len(passes):
-        blocks += _passes(passes, colours)
+        blocks += _passes(passes, looks)
     points = connection.execute(_CONCENTRATION).df()
     if len(points):
         figure = charts.concentration_scatter(
-            points, colours, x_title="Λ(1) (nats)", y_title=f"pass@{points['k'].iloc[0]}"
+            points, looks, x_title="Λ(1) (nats)", y_title=f"pass@{points['k'].iloc[0]}"
         )
         blocks.append(
             Block(
@@ -80,7 +81,7 @@ def run_report(folder: Path) -> Report:
             Block(
                 "Entropy of tokens over training",
                 "Share of tokens, square-root scale.",
-                figure=charts.entropy_heatmap(histograms, colours),
+                figure=charts.entropy_heatmap(histograms, looks),
                 name="entropy",
             )
         )
@@ -88,13 +89,15 @@ def run_report(folder: Path) -> Report:
     if len(pushes):
         words = "First-order push of the losses trained on, mean over steps, by the verdict of the answer."
         blocks.append(Block("What pushes Λ(k)", words, figure=study_charts.push_bars(pushes), name="push"))
+    lost = lost_starts(connection, [run for run in catalog.runs if run.name in names])
+    starts = [lost_start_in_words(run, *steps) for run, steps in lost.items()]
     title = f"Run {names[0]}" if len(names) == 1 else f"{len(names)} runs"
-    report = Report(title, "; ".join([*catalog.problems, *incomplete_steps(connection)]), blocks)
+    report = Report(title, "; ".join([*catalog.problems, *incomplete_steps(connection), *starts]), blocks)
     connection.close()
     return report
 
 
-def _passes(passes: pd.DataFrame, colours: panels.Colours) -> list[Block]:
+def _passes(passes: pd.DataFrame, looks: panels.Looks) -> list[Block]:
     ends = passes.groupby("run")["step"].agg(["min", "max"])
     rows = passes[passes["step"].isin(ends["min"]) | passes["step"].isin(ends["max"])].copy()
     latest = rows["step"] == rows["run"].map(ends["max"])
@@ -108,14 +111,14 @@ def _passes(passes: pd.DataFrame, colours: panels.Colours) -> list[Block]:
     return [
         Block(
             "pass@k curves",
-            "Held-out problems. Dotted: before training. Solid: latest.",
-            figure=charts.pass_curves(rows, colours),
+            "Held-out problems. Dotted, open markers: before training. Filled markers: latest.",
+            figure=charts.pass_curves(rows, looks),
             name="pass-at-k",
         ),
         Block(
             "pass@k over training",
             "Held-out problems.",
-            figure=charts.pass_over_steps(over, colours),
+            figure=charts.pass_over_steps(over, looks),
             name="pass-over-steps",
         ),
     ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..components.panels import PER_CENT, STEP, Colours, by_run, cell, faint, line, panels
+from ..components.names import label, whole
+from ..components.panels import PER_CENT, STEP, Look, Looks, by_run, cell, faint, line, named, panels
 
 RANK_COLOURS = {"sample": "#7a7f87", "1": "#2f6fdb", "2": "#e0762a", "3": "#2a9d6f"}
 VERDICT_COLOURS = {"right": "#2a9d6f", "wrong": "#d14b4b"}
@@ -17,30 +18,30 @@ def lambda_by_method(frame: pd.DataFrame, labels: list[str]) -> go.Figure:
     Columns: run, step, k, lambda_k, lambda_sample.
     """
     figure = panels(labels, "Λ (nats)", STEP)
-    for panel, label in enumerate(labels):
-        rows = frame[frame["run"] == label]
+    for panel, method in enumerate(labels):
+        rows = frame[frame["run"] == method]
         first = rows[rows["k"] == 1]
         lines = [("sample", first["step"], first["lambda_sample"])]
         lines += [(str(k), part["step"], part["lambda_k"]) for k, part in rows.groupby("k")]
         for name, steps, values in lines:
             shown = "Λ sampled token" if name == "sample" else f"Λ({name})"
             line(
-                figure, panel, shown, steps, values, {shown: RANK_COLOURS[name]},
-                dash="dot" if name == "sample" else "solid", hover="step %{x}: %{y:.4f} nats",
+                figure, panel, shown, steps, values, {shown: Look(RANK_COLOURS[name])},
+                dotted=name == "sample", hover="step %{x}: %{y:.4f} nats",
             )  # fmt: skip
     figure.update_yaxes(matches="y")
     return figure
 
 
-def rank_bars(frame: pd.DataFrame, colours: Colours) -> go.Figure:
+def rank_bars(frame: pd.DataFrame, looks: Looks) -> go.Figure:
     """Mean probability of the rank-k candidate after training. Columns: run, k, probability, forking_probability."""
     figure = panels(["all tokens", "forking tokens"], "mean probability", "rank k of the candidate")
     for panel, column in enumerate(("probability", "forking_probability")):
         for run, rows in by_run(frame):
             figure.add_bar(
-                x=rows["k"], y=rows[column], name=run, legendgroup=run, showlegend=panel == 0,
-                marker={"color": colours[run], "line": {"width": 0}},
-                hovertemplate=f"{run}, rank %{{x}}: %{{y:.3f}}<extra></extra>", **cell(figure, panel),
+                x=rows["k"], y=rows[column], **named(run), showlegend=panel == 0,
+                marker={"color": looks[run].css, "line": {"width": 0}, "pattern": {"shape": looks[run].pattern}},
+                hovertemplate=f"{whole(run)}, rank %{{x}}: %{{y:.3f}}<extra></extra>", **cell(figure, panel),
             )  # fmt: skip
     figure.update_xaxes(dtick=1)
     figure.update_yaxes(tickformat=PER_CENT)
@@ -48,7 +49,7 @@ def rank_bars(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     return figure
 
 
-def frontier(points: pd.DataFrame, finals: pd.DataFrame, colours: Colours, *, k: int) -> go.Figure:
+def frontier(points: pd.DataFrame, finals: pd.DataFrame, looks: Looks, *, k: int) -> go.Figure:
     """Checkpoints of the reference in grey, one line a run, and where each label ends.
 
     Columns: points: run, x, y; finals: run (label), x, y.
@@ -59,12 +60,13 @@ def frontier(points: pd.DataFrame, finals: pd.DataFrame, colours: Colours, *, k:
             x=rows["x"], y=rows["y"], mode="lines+markers", name="checkpoints of the reference", showlegend=place == 0,
             legendgroup="reference", line={"color": faint("#7a7f87", 0.35), "width": 1},
             marker={"size": 4, "color": faint("#7a7f87", 0.6)},
-            hovertemplate=f"{run}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
+            hovertemplate=f"{whole(run)}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
     for run, rows in by_run(finals):
         figure.add_scatter(
-            x=rows["x"], y=rows["y"], mode="markers", name=run, marker={"size": 11, "color": colours[run]},
-            hovertemplate=f"{run}<br>pass@1 %{{x:.3f}}, pass@{k} %{{y:.3f}}<extra></extra>",
+            x=rows["x"], y=rows["y"], mode="markers", **named(run),
+            marker={"size": 11, "color": looks[run].css, "symbol": looks[run].symbol},
+            hovertemplate=f"{whole(run)}<br>pass@1 %{{x:.3f}}, pass@{k} %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(tickformat=PER_CENT)
     figure.update_yaxes(tickformat=PER_CENT)
@@ -81,8 +83,12 @@ def push_bars(frame: pd.DataFrame) -> go.Figure:
             figure.add_bar(
                 x=rows["run"], y=rows["push"], name=f"from {verdict} answers", legendgroup=verdict,
                 showlegend=panel == 0, marker={"color": VERDICT_COLOURS[str(verdict)], "line": {"width": 0}},
-                hovertemplate=f"%{{x}}, from {verdict} answers: %{{y:.4f}}<extra></extra>", **cell(figure, panel),
+                customdata=[whole(str(run)) for run in rows["run"]],
+                hovertemplate=f"%{{customdata}}, from {verdict} answers: %{{y:.4f}}<extra></extra>",
+                **cell(figure, panel),
             )  # fmt: skip
     figure.update_layout(barmode="relative", showlegend=True)
-    figure.update_xaxes(title_text="", type="category")
+    runs = list(dict.fromkeys(frame["run"]))
+    names = [label(str(run)) for run in runs]
+    figure.update_xaxes(title_text="", type="category", tickmode="array", tickvals=runs, ticktext=names)
     return figure

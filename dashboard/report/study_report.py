@@ -35,18 +35,18 @@ def _figures(study: Study, outcomes: Outcomes) -> list[Block]:
     labels = outcomes.labels
     if not labels:
         return []
-    colours = {label: panels.colour(place) for place, label in enumerate(labels)} | {"base": "#7a7f87"}
+    looks = {label: panels.look(place) for place, label in enumerate(labels)} | {"base": panels.Look("#7a7f87")}
     named = pd.DataFrame(
         [(o.planned.run, label) for label in labels for o in outcomes.of(label).values()], columns=["run", "name"]
     )
     averages = Averages(study.catalog.connection, named)
     passes, lambdas, profile = averages.passes(), averages.lambdas(), averages.profile()
     blocks = [
-        Block("pass@k curves", _OVER_SEEDS, figure=_curves(outcomes, colours), name="pass-at-k"),
+        Block("pass@k curves", _OVER_SEEDS, figure=_curves(outcomes, looks), name="pass-at-k"),
         Block(
             "Probability of the ranked candidates",
             f"After training. {_OVER_SEEDS}",
-            figure=study_charts.rank_bars(_bars(profile), colours),
+            figure=study_charts.rank_bars(_bars(profile), looks),
             name="rank-probabilities",
         ),
     ]
@@ -59,7 +59,7 @@ def _figures(study: Study, outcomes: Outcomes) -> list[Block]:
             figure=study_charts.lambda_by_method(lambdas, methods),
             name="lambda-by-method",
         ),
-        Block("Λ(1..3) of all methods", _OVER_SEEDS, figure=charts.lambda_over_steps(lambdas, colours), name="lambda"),
+        Block("Λ(1..3) of all methods", _OVER_SEEDS, figure=charts.lambda_over_steps(lambdas, looks), name="lambda"),
     ]
     ends = [k for k in (1, outcomes.ks[-1]) if k in outcomes.ks] if outcomes.ks else []
     if ends:
@@ -68,14 +68,14 @@ def _figures(study: Study, outcomes: Outcomes) -> list[Block]:
             Block(
                 "pass@k over training",
                 _OVER_SEEDS,
-                figure=charts.pass_over_steps(over, colours),
+                figure=charts.pass_over_steps(over, looks),
                 name="pass-over-steps",
             )
         )
-        blocks += _against(outcomes, colours, k=ends[-1])
+        blocks += _against(outcomes, looks, k=ends[-1])
     histograms = averages.histograms()
     if len(histograms):
-        figure = charts.entropy_heatmap(histograms, colours)
+        figure = charts.entropy_heatmap(histograms, looks)
         blocks.append(
             Block(
                 "Entropy of tokens over training", "Share of tokens, square-root scale.", figure=figure, name="entropy"
@@ -87,7 +87,7 @@ def _figures(study: Study, outcomes: Outcomes) -> list[Block]:
 _OVER_SEEDS = "Means over seeds."
 
 
-def _curves(outcomes: Outcomes, colours: panels.Colours) -> go.Figure:
+def _curves(outcomes: Outcomes, looks: panels.Looks) -> go.Figure:
     """pass@k over k, the base policy dotted; the intervals are in the tables, where they can be told apart."""
     rows = []
     for label in ["base", *outcomes.labels]:
@@ -95,7 +95,7 @@ def _curves(outcomes: Outcomes, colours: panels.Colours) -> go.Figure:
         for k in outcomes.ks:
             at = outcomes.base(k) if label == "base" else outcomes.pass_at(label, k)
             rows.append({"run": label, "panel": "", "when": when, "step": 0, "k": k, "pass_at_k": at.mean})
-    figure = charts.pass_curves(pd.DataFrame(rows).assign(low=math.nan, high=math.nan), colours)
+    figure = charts.pass_curves(pd.DataFrame(rows).assign(low=math.nan, high=math.nan), looks)
     figure.for_each_trace(lambda trace: trace.update(showlegend=True) if trace.name == "base" else None)
     return figure
 
@@ -108,7 +108,7 @@ def _bars(profile: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([start.assign(run="base"), profile[profile["when"] == "latest"]])
 
 
-def _against(outcomes: Outcomes, colours: panels.Colours, *, k: int) -> list[Block]:
+def _against(outcomes: Outcomes, looks: panels.Looks, *, k: int) -> list[Block]:
     """Concentration against pass@k, and pass@1 against pass@k."""
     points = checkpoints(outcomes)
     points = points[points["k"] == k]
@@ -117,7 +117,7 @@ def _against(outcomes: Outcomes, colours: panels.Colours, *, k: int) -> list[Blo
         means = points.groupby(["label", "step"], as_index=False)[["lambda_1", "pass_at_k"]].mean()
         means = means.sort_values("label", key=lambda column: column.map(outcomes.labels.index), kind="stable")
         frame = means.rename(columns={"label": "run", "lambda_1": "x", "pass_at_k": "y"})
-        figure = charts.concentration_scatter(frame, colours, x_title="Λ(1) (nats)", y_title=f"pass@{k}")
+        figure = charts.concentration_scatter(frame, looks, x_title="Λ(1) (nats)", y_title=f"pass@{k}")
         words = "One point an evaluation, means over seeds; the last one is large. Correlations are in the table below."
         blocks.append(Block("Concentration and pass@k", words, figure=figure, name="concentration"))
     reference = outcomes.study.label_of("grpo")
@@ -136,9 +136,7 @@ def _against(outcomes: Outcomes, colours: panels.Colours, *, k: int) -> list[Blo
             "A method that only walks the same trade-off more slowly lies among them."
         )
         blocks.append(
-            Block(
-                "pass@1 and pass@k", words, figure=study_charts.frontier(lines, finals, colours, k=k), name="frontier"
-            )
+            Block("pass@1 and pass@k", words, figure=study_charts.frontier(lines, finals, looks, k=k), name="frontier")
         )
     return blocks
 

@@ -9,7 +9,7 @@ import pytest
 from simko.dashboard.components import charts, panels
 from simko.store.layout.schema import ENTROPY_BIN_WIDTH, ENTROPY_BINS
 
-COLOURS = {"a": panels.colour(0), "b": panels.colour(1)}
+LOOKS = {"a": panels.look(0), "b": panels.look(1)}
 
 
 def values(array) -> list:
@@ -21,10 +21,10 @@ def test_lambda_has_a_panel_a_rank_and_a_colour_a_run():
         [(run, step, k, -k - step / 10, 8) for run in "ab" for k in (1, 2, 3) for step in (1, 2, 3)],
         columns=["run", "step", "k", "lambda_k", "n_responses"],
     )
-    figure = charts.lambda_over_steps(frame, COLOURS)
+    figure = charts.lambda_over_steps(frame, LOOKS)
     assert [note.text for note in figure.layout.annotations] == ["Λ(1)", "Λ(2)", "Λ(3)"]
     assert len(figure.data) == 6
-    assert {trace.line.color for trace in figure.data if trace.name == "b"} == {COLOURS["b"]}
+    assert {trace.line.color for trace in figure.data if trace.name == "b"} == {LOOKS["b"].css}
     assert [trace.name for trace in figure.data if trace.showlegend] == ["a", "b"]
     assert values(figure.data[0].y) == [-1.1, -1.2, -1.3]
     assert "nats" in figure.layout.yaxis.title.text
@@ -33,7 +33,7 @@ def test_lambda_has_a_panel_a_rank_and_a_colour_a_run():
 
 def test_one_step_is_a_point_one_can_see():
     frame = pd.DataFrame({"run": ["a"], "step": [1], "k": [1], "lambda_k": [-1.0], "n_responses": [8]})
-    assert charts.lambda_over_steps(frame, COLOURS).data[0].mode == "lines+markers"
+    assert charts.lambda_over_steps(frame, LOOKS).data[0].mode == "lines+markers"
 
 
 def test_a_break_of_meaning_is_a_dashed_line_in_every_panel():
@@ -54,8 +54,11 @@ def test_profile_dots_the_first_step():
         [("a", when, step, k, 0.5**k, 0.4**k) for when, step in (("first", 1), ("latest", 9)) for k in (1, 2)],
         columns=["run", "when", "step", "k", "probability", "forking_probability"],
     )
-    figure = charts.rank_profile(frame, COLOURS)
-    assert [(t.line.dash, t.showlegend) for t in figure.data[:2]] == [("dot", False), ("solid", True)]
+    figure = charts.rank_profile(frame, LOOKS)
+    assert [(t.line.dash, t.marker.symbol, t.showlegend) for t in figure.data[:2]] == [
+        ("dot", "circle-open", False),
+        ("solid", "circle", True),
+    ]
     assert values(figure.data[-1].y) == [0.4, 0.4**2]
     assert figure.layout.yaxis.type == "log"
 
@@ -67,12 +70,12 @@ def test_pass_curves_have_power_of_two_ticks_and_bands_where_there_is_an_interva
             "pass_at_k": [0.1, 0.2, 0.3, 0.4], "low": [0.0, 0.1, 0.2, math.nan], "high": [0.2, 0.3, 0.4, math.nan],
         }
     )  # fmt: skip
-    figure = charts.pass_curves(frame, COLOURS)
+    figure = charts.pass_curves(frame, LOOKS)
     band, line = figure.data
     assert band.fill == "toself" and values(band.y) == [0.2, 0.3, 0.4, 0.2, 0.1, 0.0]
     assert values(line.x) == [1, 2, 4, 8]
     assert figure.layout.xaxis.type == "log" and list(figure.layout.xaxis.tickvals) == [1, 2, 4, 8]
-    without = charts.pass_curves(frame.assign(low=math.nan, high=math.nan), COLOURS)
+    without = charts.pass_curves(frame.assign(low=math.nan, high=math.nan), LOOKS)
     assert len(without.data) == 1
 
 
@@ -80,7 +83,7 @@ def test_entropy_heatmap_shows_shares_up_to_the_last_used_bin():
     histogram = np.zeros(ENTROPY_BINS, int)
     histogram[[0, 9]] = [75, 25]
     frame = pd.DataFrame({"run": ["a", "a"], "step": [1, 2], "histogram": [histogram, histogram * 0]})
-    figure = charts.entropy_heatmap(frame, COLOURS)
+    figure = charts.entropy_heatmap(frame, LOOKS)
     (heat,) = figure.data
     assert np.asarray(heat.z).shape == (10, 2)
     np.testing.assert_allclose(np.asarray(heat.customdata)[[0, 9], 0], [0.75, 0.25])
@@ -94,7 +97,7 @@ def test_entropy_heatmaps_share_their_axis_only_where_both_can_be_read():
     for last, shared in ((20, True), (80, False)):
         other = np.where(np.arange(ENTROPY_BINS) < last, 1, 0)
         frame = pd.DataFrame({"run": ["a", "b"], "step": [1, 1], "histogram": [histogram, other]})
-        figure = charts.entropy_heatmap(frame, COLOURS)
+        figure = charts.entropy_heatmap(frame, LOOKS)
         assert (figure.layout.yaxis2.matches == "y") == shared
         assert figure.layout.yaxis.range[1] == pytest.approx(ENTROPY_BIN_WIDTH * (last if shared else 10))
 
@@ -104,7 +107,7 @@ def test_pass_over_steps_has_a_panel_a_k():
         [("a", step, k, 0.99 + step / 1000, 0.98, 1.0) for k in (1, 8) for step in (0, 5)],
         columns=["run", "step", "k", "pass_at_k", "low", "high"],
     )
-    figure = charts.pass_over_steps(frame, COLOURS)
+    figure = charts.pass_over_steps(frame, LOOKS)
     assert [note.text for note in figure.layout.annotations] == ["pass@1", "pass@8"]
     assert values(figure.data[1].x) == [0, 5] and values(figure.data[0].y) == [1, 1, 0.98, 0.98]
     assert figure.layout.yaxis.tickformat == ".2~%"  # 99 % and 99.5 % are not both "99 %"
@@ -117,20 +120,15 @@ def test_candidates_escape_what_a_model_wrote_and_keep_number_tokens_apart():
             "sampled": [False, True, False],
         }
     )  # fmt: skip
-    figure = charts.candidates(frame, COLOURS["a"])
+    figure = charts.candidates(frame, LOOKS["a"].css)
     labels = [str(label).split()[-1] for label in figure.data[0].y]
     assert labels == ["<b>&lt;b&gt;x&lt;/b&gt;</b>", "<b>1</b>", "<b>␣⏎</b>"]
     assert figure.layout.yaxis.type == "category"
     assert list(figure.data[0].text) == ["60.0%", "30.0% ← sampled", "4e-5"]
 
 
-@pytest.mark.parametrize("n", [1, 2, 12])
-def test_every_run_of_twelve_has_a_valid_colour(n):
-    assert panels.faint(panels.colour(n), 0.5).startswith("rgba(")
-
-
 def test_figures_are_json_without_colours_of_a_theme():
     frame = pd.DataFrame({"run": ["a"], "step": [1], "x": [-1.0], "y": [0.5]})
-    figure = json.loads(charts.concentration_scatter(frame, COLOURS, x_title="Λ(1) (nats)", y_title="pass@8").to_json())
+    figure = json.loads(charts.concentration_scatter(frame, LOOKS, x_title="Λ(1) (nats)", y_title="pass@8").to_json())
     assert figure["layout"]["paper_bgcolor"] == "rgba(0,0,0,0)"
     assert "color" not in figure["layout"]["font"]

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import base64
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import manifests
@@ -69,6 +73,10 @@ def figures(app: AppTest) -> list[dict]:
         if "figure" in data:
             result.append(json.loads(data["figure"]))
     return result
+
+
+def captions(app: AppTest) -> str:
+    return " ".join(caption.value for caption in app.caption)
 
 
 def strip(app: AppTest) -> list[dict]:
@@ -151,6 +159,58 @@ def test_page_beside_a_torn_part_and_a_newer_run(show, torn, page):
         warnings = " ".join(warning.value for warning in app.warning)
         assert "schema version 99" in warnings and "torn (" in warnings
         assert list(app.dataframe[0].value["run"]) == ["torn"]
+
+
+def test_a_start_that_is_lost_is_not_called_the_first_step(show, torn):
+    app = show("lambda_k", torn)
+    assert "step 1 was written and cannot be read whole; step 2 is the earliest left" in captions(app)
+    hovers = {trace["hovertemplate"] for trace in figures(app)[1]["data"]}
+    assert any("earliest left, not the first (step 2)" in hover for hover in hovers)
+    assert not any("first (step 1)" in hover or "<br>first (" in hover for hover in hovers)
+
+
+def test_a_whole_start_is_the_first_step(show, runs):
+    app = show("lambda_k", runs)
+    assert "earliest" not in captions(app)
+    assert any("<br>first (step 1)" in trace["hovertemplate"] for trace in figures(app)[1]["data"])
+
+
+@pytest.fixture
+def stopped_writer(tmp_path):
+    """A process that has written two steps of `run` and is stopped (SIGSTOP), four minutes ago as far as it shows."""
+    writer = (
+        "import sys, time; from simko.store.demo.small_run import demonstration_steps\n"
+        f"steps = demonstration_steps({str(tmp_path)!r}, name='run', steps=9, responses=8, flush_seconds=0.0)\n"
+        "print(next(steps), next(steps), next(steps), flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", writer], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        while not any(part.table == "rollups" for part in read_manifest(tmp_path / "run").parts):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        yield tmp_path
+        process.kill()
+
+
+@pytest.mark.parametrize("page", ["runs", "health"])
+def test_a_writer_that_is_stopped_is_silent_and_one_that_hangs_is_told_by_its_age(show, stopped_writer, page):
+    (sign,) = (stopped_writer / "run" / "manifest").glob(".alive-*")
+    app = show(page, stopped_writer)
+    assert not app.warning
+    status = app.dataframe[0].value.iloc[0]["status"]
+    assert status.startswith("running, written ") if page == "runs" else status == "running"
+
+    ago = time.time() - 240
+    for path in stopped_writer.glob("run/**/*.parquet"):
+        os.utime(path, (ago, ago))
+    (warning,) = healthy(app.run()).warning
+    assert "has written nothing for 4 min" in warning.value
+
+    os.utime(sign, (ago, ago))
+    (warning,) = healthy(app.run()).warning
+    assert "run is silent for 4 min" in warning.value and not app.success
+    assert list(app.dataframe[0].value["status"]) == ["silent for 4 min"]
 
 
 def test_runs_page_says_which_rank_has_not_reported_a_step(show, tmp_path):
@@ -263,6 +323,37 @@ def test_the_sidebar_chooses_runs_and_verdict(show, runs):
     assert wrong != next(t["y"] for t in before if t["name"] == "simko-run")
     app.sidebar.multiselect[0].set_value([]).run()
     assert "No run is selected" in healthy(app).info[0].value
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_chosen_verdict_is_applied_or_said_not_to_be(show, runs, page):
+    app = show(page, runs)
+    before = figures(app)
+    assert "wrong" not in captions(app)
+    app.sidebar.selectbox[0].set_value("wrong").run()
+    wrong = figures(healthy(app))
+    if page == "response":
+        assert set(app.dataframe[0].value["verdict"]) == {"wrong"}
+    elif page in ("runs", "pass_at_k", "health"):
+        assert wrong == before and "does not apply" in captions(app)
+    else:
+        assert wrong != before and "Of responses judged wrong alone" in captions(app)
+        assert "wrong only" in json.dumps(wrong[0]["layout"])
+
+
+def test_concentration_of_wrong_responses_is_theirs(show, runs):
+    app = show("concentration", runs)
+    app.sidebar.selectbox[0].set_value("wrong").run()
+    (figure,) = figures(healthy(app))
+    with simko.store.open(runs) as connection:
+        expected = connection.execute(
+            "SELECT l.lambda_k FROM concentration c JOIN lambda_k l ON l.run = c.run AND l.step = c.trained_step "
+            "WHERE c.run = 'simko-run' AND c.split = 'heldout' AND c.source = 'exact' AND c.k = 1 AND l.k = 1 "
+            "AND l.verdict = 'wrong' ORDER BY c.step"
+        ).fetchall()
+    drawn = next(trace for trace in figure["data"] if trace["name"] == "simko-run")
+    x = np.frombuffer(base64.b64decode(drawn["x"]["bdata"]), drawn["x"]["dtype"])
+    np.testing.assert_allclose(x, [value for (value,) in expected])
 
 
 def test_a_new_run_is_selected_when_it_appears(show, tmp_path):
