@@ -42,9 +42,11 @@ def test_a_break_of_meaning_is_a_dashed_line_in_every_panel():
         columns=["run", "step", "k", "lambda_k", "n_responses"],
     )
     breaks = pd.DataFrame({"run": ["b"], "step": [2], "change": ["temperature 1.0 → 0.5"]})
-    figure = panels.mark_breaks(charts.lambda_over_steps(frame, COLOURS), breaks, COLOURS)
+    figure = panels.mark_breaks(charts.lambda_over_steps(frame, LOOKS), breaks, LOOKS)
     lines = [shape for shape in figure.layout.shapes if shape.line.width]
-    assert {(line.x0, line.x1, line.line.color, line.line.dash) for line in lines} == {(2.5, 2.5, COLOURS["b"], "dash")}
+    assert {(line.x0, line.x1, line.line.color, line.line.dash) for line in lines} == {
+        (2.5, 2.5, LOOKS["b"].css, "dash")
+    }
     assert len({line.xref for line in lines}) == len(lines) == 2
     assert [note.text for note in figure.layout.annotations] == ["Λ(1)", "Λ(2)", "temperature 1.0 → 0.5"]
 

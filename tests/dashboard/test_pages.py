@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import simko.store
 from batches import random_batch
+from effort import some
 from evaluations import header, write_evaluation
 from simko.dashboard.components import live_chart
 from simko.dashboard.components.view import every_nth, plain, runs_folder
@@ -125,14 +126,14 @@ def torn(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", some(PAGES, 4))
 def test_page_without_runs_says_what_to_do(show, empty, page):
     app = show(page, empty)
     assert "simko-train --probe" in app.info[0].value
     assert not figures(app)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", some(PAGES, 4))
 def test_page_of_a_folder_that_is_not_there(show, empty, page):
     app = show(page, empty / "nowhere")
     assert app.info
@@ -140,7 +141,7 @@ def test_page_of_a_folder_that_is_not_there(show, empty, page):
         assert "nowhere" in app.warning[0].value
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", some(PAGES, 2))
 def test_page_of_a_run_before_its_first_step(show, young, page):
     app = show(page, young)
     if page in ("runs", "health"):
@@ -151,7 +152,7 @@ def test_page_of_a_run_before_its_first_step(show, young, page):
         assert "by itself" in app.info[0].value
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", some(PAGES, 2))
 def test_page_beside_a_torn_part_and_a_newer_run(show, torn, page):
     app = show(page, torn)
     assert len(figures(app)) == CHARTS[page]

@@ -22,6 +22,7 @@ HELD_UP = """\
 base_seeds: [0, 1]
 runs:
   - method: grpo
+    seeds: [1]
   - method: grpo
     label: Broken
     options: {model: missing/folder}
@@ -29,7 +30,7 @@ runs:
   - method: simko
     label: SimKO
 """
-NAMES = ["grpo-seed1", "grpo-seed2", "simko-seed1", "simko-seed2"]
+NAMES = ["grpo-seed1", "simko-seed1", "simko-seed2"]
 
 
 def query(folder, sql):
@@ -65,7 +66,7 @@ def done(folder):
 def test_a_dry_run_starts_nothing(folder, tmp_path, capsys):
     assert call(folder, "--dry-run", output=str(tmp_path / "out")) == 0
     output = capsys.readouterr().out
-    assert "5 runs: 0 done, 5 to do; 1 base policies to build" in output
+    assert "4 runs: 0 done, 4 to do; 1 base policies to build" in output
     for cell in (*NAMES, "compare", "countdown-1", "missing/folder", "max_steps=4"):
         assert cell in output
     assert not list(tmp_path.iterdir())
@@ -89,7 +90,7 @@ def test_the_plan_is_recorded_missing_runs_too(done):
     record = json.loads((folder / "out" / "study.json").read_text())
     assert (record["study"], record["task"], record["selected"]) == ("tiny", "countdown", {})
     assert record["specification"]["base_seeds"] == [0, 1]
-    assert [run["run"] for run in record["runs"]] == [*NAMES[:2], "broken-seed1", *NAMES[2:]]
+    assert [run["run"] for run in record["runs"]] == [NAMES[0], "broken-seed1", *NAMES[1:]]
     last = record["runs"][-1]
     assert (last["label"], last["method"], last["role"], last["seed"]) == ("SimKO", "simko", "compare", 2)
     assert (last["base"], last["learning_rate_scale"]) == ("countdown-1", 1.0)
@@ -103,7 +104,7 @@ def test_called_again_it_leaves_finished_runs_alone(done, capsys):
     folder, _ = done
     files = {path: path.stat().st_mtime_ns for name in NAMES for path in (folder / "out" / name).rglob("*")}
     assert call(folder, "--dry-run") == 0
-    assert "5 runs: 4 done, 1 to do; 0 base policies to build" in capsys.readouterr().out
+    assert "4 runs: 3 done, 1 to do; 0 base policies to build" in capsys.readouterr().out
     assert call(folder) == 1
     assert "[1/1] failed broken-seed1" in capsys.readouterr().out
     assert files == {path: path.stat().st_mtime_ns for path in files}

@@ -9,26 +9,27 @@ import sys
 import time
 
 import pytest
+from effort import some
 from terminals import SIMKO, environment, in_pipe, in_shell
 
 BOMB = "SELECT sum(sin(a.range * b.range)) FROM range(10000000) a, range(100000) b"
 
 
-@pytest.mark.parametrize("arguments", ["ls", "--help", "ls --help", "show grpo-short", "query --list"])
+@pytest.mark.parametrize("arguments", some(["ls", "--help", "ls --help", "show grpo-short", "query --list"], 2))
 def test_a_full_device_is_one_line_and_no_success(arguments, home):
     done = in_shell(f"simko {arguments} > /dev/full", home)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "cannot write the output: No space left on device" in done.stderr
 
 
-@pytest.mark.parametrize("form", ["csv", "json"])
+@pytest.mark.parametrize("form", some(["csv", "json"], 2))
 def test_a_reader_that_leaves_ends_the_command_in_silence(form, home):
     done = in_shell(f"simko query 'FROM range(1000000)' --format {form} | head -1", home)
     assert done.returncode == 141
     assert len(done.stdout.splitlines()) == 1 and done.stderr == ""
 
 
-@pytest.mark.parametrize("arguments", ["--help", "ls", "show grpo-short"])
+@pytest.mark.parametrize("arguments", some(["--help", "ls", "show grpo-short"], 2))
 def test_output_that_fits_the_pipe_says_nothing_either(arguments, home):
     done = in_shell(f"simko {arguments} | head -1", home)
     assert done.stderr == "" and done.stdout.count("\n") == 1
@@ -38,7 +39,7 @@ def test_a_closed_standard_output_is_no_traceback(home):
     assert in_shell("simko ls >&-", home).stderr == ""
 
 
-@pytest.mark.parametrize("settings", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}])
+@pytest.mark.parametrize("settings", some([{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}], 2))
 def test_ascii_has_a_word_for_every_sign(settings, home):
     ls = in_pipe("ls", cwd=home, **settings)
     assert (ls.returncode, ls.stderr) == (0, "")
@@ -65,7 +66,7 @@ def test_names_of_no_encoding_are_shown(tmp_path):
     assert done.returncode == 2 and "r\\udcffn is no run" in done.stderr
 
 
-@pytest.mark.parametrize("form", ["table", "csv"])
+@pytest.mark.parametrize("form", some(["table", "csv"], 2))
 def test_ctrl_c_ends_a_heavy_query_at_once(form, home):
     process = subprocess.Popen(
         [*SIMKO, "query", BOMB, "--format", form],

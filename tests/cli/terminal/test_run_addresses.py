@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from effort import some
 from simko.cli.simko import main
 from simko.cli.terminal.run_addresses import RUN_FILE, find_run
 from simko.store.errors import RunNotFound
@@ -23,7 +24,7 @@ def here(home, tmp_path, monkeypatch):
 COMMANDS = ["show {0}", "diff {0} {0}", "compact {0}", "gc {0}", "doctor {0}", "ls {0}", "query overview --runs {0}"]
 
 
-@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize("line", some(COMMANDS, 2))
 def test_names_and_paths_say_the_same(line, here, capsys):
     firsts = []
     for address in ("grpo-short", "runs/grpo-short", str(here / "runs" / "grpo-short"), "./runs/grpo-short/"):

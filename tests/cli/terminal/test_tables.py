@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import some
 from rich.cells import cell_len
 from simko.cli.terminal.tables import Column, Table, number, significant
 from terminals import in_pipe, on_terminal
@@ -67,9 +68,11 @@ def test_text_steers_no_terminal():
     assert table.lines(None) == ["a\\x1b[2J", "b\\x1b[0m"]
 
 
-@pytest.mark.parametrize("columns", [100, 60])
+COMMANDS = [["ls"], ["show", "grpo-short"], ["diff", "grpo-short", "simko-short"], ["query", "overview"]]
+
+
 @pytest.mark.parametrize(
-    "arguments", [["ls"], ["show", "grpo-short"], ["diff", "grpo-short", "simko-short"], ["query", "overview"]]
+    ("arguments", "columns"), some([(arguments, columns) for columns in (100, 60) for arguments in COMMANDS], 3)
 )
 def test_tables_fit_the_terminal_and_names_stay_whole(arguments, columns, home):
     code, lines = on_terminal(*arguments, columns=columns, cwd=home, NO_COLOR="1")

@@ -1,5 +1,7 @@
 """The queries that come with simko: they run anywhere, and their figures are those of the rows."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,24 +19,31 @@ def runs(tmp_path_factory):
     return folder
 
 
+opened = functools.cache(simko.store.open)
+"""Folders that nobody writes to any more are opened once."""
+
+
 def frame(folder, name, **given):
     query = named_query(name)
-    with simko.store.open(folder) as connection:
-        parameters = query.parameters({key: str(value) for key, value in given.items()})
-        return connection.sql(query.sql, params=parameters or None).df()
+    parameters = query.parameters({key: str(value) for key, value in given.items()})
+    return opened(folder).sql(query.sql, params=parameters or None).df()
 
 
 def table(folder, name):
-    with simko.store.open(folder) as connection:
-        return connection.sql(f"SELECT * FROM {name}").df()
+    return opened(folder).sql(f"SELECT * FROM {name}").df()
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    return tmp_path_factory.mktemp("empty")
 
 
 @pytest.mark.parametrize("name", named_queries())
-def test_it_answers_for_every_run_and_nothing_for_none(name, runs, tmp_path):
+def test_it_answers_for_every_run_and_nothing_for_none(name, runs, empty):
     answer = frame(runs, name)
     assert set(answer.run) == {"grpo", "simko"}
     assert not answer.isna().all().drop(["first_incomplete", "last_seen", "benchmark", "noise"], errors="ignore").any()
-    assert len(frame(tmp_path, name)) == 0
+    assert len(frame(empty, name)) == 0
 
 
 @pytest.mark.parametrize("name", named_queries())
