@@ -74,8 +74,6 @@ class Mirror:
         self._refreshed = float("-inf")
         self._k = 0
         self._schemas: dict[TableName, pa.Schema] = {}
-        with self._transaction():
-            self._start_over(largest_k([]))
 
     # Following the runs
 
@@ -215,6 +213,9 @@ class Mirror:
         cursor = self._con.cursor()
         try:
             with self._lock:
+                if not self._schemas:  # asked before the first refresh
+                    with self._transaction():
+                        self._start_over(largest_k([]))
                 if tables := self._waiting.tables_of(sql):
                     with self._transaction():
                         self._waiting.put(tables)
