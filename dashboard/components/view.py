@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
@@ -199,8 +200,8 @@ def live(draw: Callable[[View], None], *, ages: bool = False) -> None:
 
     def page() -> None:
         draw(view)
-        if draw.__module__ != _RUNS_PAGE and (count := len(mirror.problems)):
-            st.caption(f"Not everything could be read ({count} problem{'s' * (count != 1)}): see the page Runs.")
+        if draw.__module__ != _RUNS_PAGE and (problems := len(mirror.problems)):
+            st.caption(f"Not everything could be read ({problems} problem{'s' * (problems != 1)}): see the page Runs.")
 
     @st.fragment(run_every=every)
     def drawn_always() -> None:
@@ -209,8 +210,12 @@ def live(draw: Callable[[View], None], *, ages: bool = False) -> None:
             st.rerun()  # the sidebar, too
         page()
 
+    passes = count()
+
     @st.fragment(run_every=every)
     def redrawn_if_new() -> None:
+        if next(passes) == 0:
+            return  # just drawn
         mirror.refresh(max_age=REFRESH_SECONDS / 2)
         if mirror.version != version:
             st.rerun()
