@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from simko.store.demo.small_run import demonstration_steps, write_demonstration_run
 
-APP = Path(__file__).parents[2] / "dashboard" / "app.py"
 CHART = ".js-plotly-plot .main-svg"
 HEADINGS = {"Push": "What pushes Λ(k)", "Health": "Health of the log"}  # where not the link's words
 BUTTONS = {"Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"}
@@ -41,6 +40,7 @@ WATCH = """() => {
   window.watcher.observe(document.body, { childList: true, subtree: true });
 }"""
 """Counts, from now on, how often any figure of the page was taken away, and how faint it was drawn in any frame."""
+DATA = "JSON.stringify([...document.querySelectorAll('.js-plotly-plot')].map((plot) => plot.data))"
 LAST_STEP = "Math.max(...document.querySelector('.js-plotly-plot').data[0].x)"
 
 pytestmark = pytest.mark.browser
@@ -83,11 +83,16 @@ def serve(tmp_path_factory):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        command = [sys.executable, "-m", "streamlit", "run", str(APP), f"--server.port={port}", "--", "--runs", folder]
+        command = [sys.executable, "-m", "simko.cli.simko", "dashboard", str(folder), f"--port={port}", "--headless"]
         log = home / f"{port}.log"
+        own = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home)}
         with log.open("wb") as output:
             server = subprocess.Popen(
-                command, stdout=output, stderr=output, cwd=home, env={**os.environ, "HOME": str(home)}
+                command,
+                stdout=output,
+                stderr=output,
+                cwd=home,
+                env={**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home)},
             )
         started.append(server)
         address = f"http://127.0.0.1:{port}"
@@ -176,21 +181,20 @@ def test_a_run_is_followed_without_flicker_and_zoom_stays(serve, page, tmp_path)
             page.get_by_role("heading", level=2, name=HEADINGS.get(name, name)).first.wait_for()
             page.wait_for_function(f"document.querySelectorAll('.js-plotly-plot .main-svg').length >= 2 * {figures}")
             page.evaluate(WATCH)
-            now = writer.step
-            page.wait_for_timeout(3000)  # a refresh or two
-            assert writer.step > now + 2
+            if name == "pass@K":  # which is measured now and then
+                page.wait_for_timeout(4000)
+            for _ in range(0 if name == "pass@K" else 2):  # refreshes that bring something
+                page.evaluate(f"window.before = {DATA}")
+                page.wait_for_function(f"{DATA} !== window.before")
             assert page.evaluate("[window.plots.length, window.gone, window.faintest]") == [figures, 0, 1], name
             assert page.evaluate("window.frames_seen") > 20
-            drawn = "Math.max(...[...document.querySelectorAll('.js-plotly-plot')].flatMap((p) => [...p.data[0].x]))"
-            assert page.evaluate(drawn) > 0
     finally:
         writer.stop()
 
 
 def test_every_page_draws_and_a_token_can_be_asked(done, page):
-    page.goto(f"{done}/runs")  # the address of a page that is the first one as well
+    page.goto(done)
     page.get_by_role("heading", name="What was recorded").wait_for()
-    assert page.get_by_text("Page not found").count() == 0
     for name in ("Λ(k) over steps", "pass@K", "Concentration", "Entropy", "Push", "Health", "One response"):
         page.get_by_role("link", name=name, exact=True).click()
         page.get_by_role("heading", level=2, name=HEADINGS.get(name, name)).first.wait_for()
@@ -206,6 +210,15 @@ def test_every_page_draws_and_a_token_can_be_asked(done, page):
     assert page.evaluate("document.querySelector('.js-plotly-plot').data[0].text.join().includes('sampled')")
 
 
+def test_the_first_page_opens_by_its_address(done, browser):
+    page = browser.new_page()  # Streamlit asks for files below the address first, which is an error in the console
+    page.set_default_timeout(60_000)
+    page.goto(f"{done}/runs")
+    page.get_by_role("heading", name="What was recorded").wait_for()
+    assert page.get_by_text("Page not found").count() == 0
+    page.close()
+
+
 def test_a_narrow_window_stacks_panels_and_a_shortened_name_is_told_in_full(done, browser):
     page = browser.new_page(viewport={"width": 400, "height": 800})
     page.set_default_timeout(60_000)
@@ -213,7 +226,7 @@ def test_a_narrow_window_stacks_panels_and_a_shortened_name_is_told_in_full(done
     page.wait_for_selector(CHART)
     page.wait_for_function("document.querySelectorAll('.legend .traces title').length > 0")
     assert LONG in page.evaluate("[...document.querySelectorAll('.legend .traces title')].map((t) => t.textContent)")
-    assert LONG not in page.locator(".legend").first.inner_text()
+    assert LONG not in page.evaluate("document.querySelector('.legend .legendtext').textContent")
     boxes = page.evaluate(
         """() => [...document.querySelector('.js-plotly-plot').querySelectorAll('.nsewdrag, .annotation-text')]
             .map((node) => node.getBoundingClientRect()).map(({ x, y, width, height }) => ({ x, y, width, height }))"""
