@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from .components import live_chart
+from .components.lost_server import watch_server
 from .components.view import mirror_of, runs_folder, sidebar, style
 from .pages import concentration as page_concentration
 from .pages import console as page_console
@@ -29,9 +30,12 @@ def main(script: str) -> None:
     live_chart.serve_from(Path(script).parent / "static")
     mirror = mirror_of(str(runs_folder()))
     mirror.refresh(max_age=0.5)
+    # The first page has no path of its own: the address /runs leads to it.
+    runs = st.Page(page_runs.show, title="Runs", default=True)
     page = st.navigation(
         [
-            st.Page(page_runs.show, title="Runs", url_path="runs", default=True),
+            runs,
+            st.Page(lambda: st.switch_page(runs), title="Runs", url_path="runs", visibility="hidden"),
             st.Page(page_lambda_k.show, title="Λ(k) over steps", url_path="lambda"),
             st.Page(page_pass_at_k.show, title="pass@K", url_path="pass"),
             st.Page(page_concentration.show, title="Concentration", url_path="concentration"),
@@ -44,4 +48,5 @@ def main(script: str) -> None:
     )
     st.html(f"<style>{style(mirror.order)}</style>")
     sidebar(mirror)
+    watch_server(str(mirror.folder))
     page.run()

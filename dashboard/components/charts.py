@@ -14,9 +14,10 @@ import plotly.graph_objects as go
 
 from ...store.layout.schema import ENTROPY_BIN_WIDTH
 from .names import literal, markup, shortened, whole
-from .panels import PER_CENT, STEP, Looks, band, by_run, cell, faint, line, named, panels, style
+from .panels import STEP, Looks, band, by_run, cell, faint, line, named, panels, per_cent, style
 
-_LONGEST_TOKEN = 40
+LONGEST_TOKEN = 40
+"""Characters of a candidate that a chart has room for."""
 
 
 def lambda_over_steps(frame: pd.DataFrame, looks: Looks) -> go.Figure:
@@ -63,11 +64,12 @@ def pass_curves(frame: pd.DataFrame, looks: Looks) -> go.Figure:
                 line(
                     figure, place, run, part["k"], part["pass_at_k"], looks,
                     dotted=when == "first", markers=True, in_legend=when == "latest",
-                    hover=f"{_end(when, part)}, k = %{{x}}: %{{y:.3f}}",
+                    hover=f"{_end(when, part)}, k = %{{x}}: %{{y:.1%}}",
                 )  # fmt: skip
     powers = [2**i for i in range(int(np.log2(max(frame["k"].max(), 2))) + 1)]
     figure.update_xaxes(type="log", tickvals=powers, ticktext=[str(k) for k in powers])
-    figure.update_yaxes(tickformat=PER_CENT, rangemode="tozero")
+    per_cent(figure)
+    figure.update_yaxes(rangemode="tozero")
     return figure
 
 
@@ -80,9 +82,9 @@ def pass_over_steps(frame: pd.DataFrame, looks: Looks) -> go.Figure:
             band(figure, place, run, rows, looks, alpha=0.15, x="step")
             line(
                 figure, place, run, rows["step"], rows["pass_at_k"], looks,
-                markers=len(rows) < 40, hover="step %{x}: %{y:.3f}",
+                markers=len(rows) < 40, hover="step %{x}: %{y:.1%}",
             )  # fmt: skip
-    figure.update_yaxes(tickformat=PER_CENT)
+    per_cent(figure)
     return figure
 
 
@@ -97,9 +99,9 @@ def concentration_scatter(frame: pd.DataFrame, looks: Looks, *, x_title: str, y_
             marker={
                 "color": looks[run].css, "symbol": looks[run].symbol, "size": last, "line": {"width": 0}, "opacity": 1,
             },
-            hovertemplate=f"{whole(run)}, step %{{customdata}}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
+            hovertemplate=f"{whole(run)}, step %{{customdata}}<br>%{{x:.3f}}, %{{y:.1%}}<extra></extra>",
         )  # fmt: skip
-    figure.update_yaxes(tickformat=PER_CENT)
+    per_cent(figure)
     figure.update_layout(showlegend=True)  # of one run too
     return figure
 
@@ -141,7 +143,7 @@ def entropy_means(frame: pd.DataFrame, looks: Looks) -> go.Figure:
     for run, rows in by_run(frame):
         line(figure, 0, run, rows["step"], rows["entropy"], looks, hover="step %{x}: %{y:.4f} nats")
         line(figure, 1, run, rows["step"], rows["rank_1"], looks, hover="step %{x}: %{y:.1%}")
-    figure.update_yaxes(tickformat=PER_CENT, **cell(figure, 1))
+    per_cent(figure, 1)
     return figure
 
 
@@ -158,7 +160,7 @@ def push_over_steps(frame: pd.DataFrame, looks: Looks) -> go.Figure:
                 line(
                     figure, panel, run, part["step"], part["y"], looks,
                     dotted=verdict != "right", in_legend=verdict == "right",
-                    hover=f"from {verdict} answers, step %{{x}}: %{{y:.4f}}",
+                    hover=f"from {verdict} answers, step %{{x}}: %{{y:.3~g}}",
                 )  # fmt: skip
     figure.update_yaxes(zeroline=True, zerolinecolor="rgba(128,128,128,0.5)", zerolinewidth=1)
     return figure
@@ -182,7 +184,7 @@ def cost_over_steps(frame: pd.DataFrame, looks: Looks) -> go.Figure:
         for run, rows in by_run(frame):
             line(figure, panel, run, rows["step"], rows[column], looks, hover=f"step %{{x}}: {value}")
     figure.update_yaxes(rangemode="tozero")
-    figure.update_yaxes(tickformat=PER_CENT, **cell(figure, 0))
+    per_cent(figure, 0, most=None)
     return figure
 
 
@@ -197,7 +199,7 @@ def push_against_shift(frame: pd.DataFrame, looks: Looks) -> go.Figure:
                 showlegend=panel == 0,
                 marker={"color": looks[run].css, "symbol": looks[run].symbol, "size": 6, "opacity": 0.75},
                 hovertemplate=f"{whole(run)}, step %{{customdata}}<br>"
-                "push %{x:.4f} per token, change %{y:.5f} nats<extra></extra>",
+                "push %{x:.3~g} per token, change %{y:.3~g} nats<extra></extra>",
                 **cell(figure, panel),
             )  # fmt: skip
     figure.update_layout(showlegend=True)
@@ -239,7 +241,7 @@ def _probability(p: float) -> str:
 def _visible(text: str) -> str:
     """A token's text with its spaces and line ends to be seen, and nothing Plotly takes for markup."""
     shown = text.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "␣")
-    return markup(shortened(literal(shown), _LONGEST_TOKEN))
+    return markup(shortened(literal(shown), LONGEST_TOKEN))
 
 
 def _histograms(rows: pd.DataFrame) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

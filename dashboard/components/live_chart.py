@@ -16,16 +16,13 @@ from pathlib import Path
 import plotly.graph_objects as go
 import streamlit as st
 
-from .plotly_page import CONFIG, CONFIG_JS, WHOLE_NAMES_JS
+from .plotly_page import CONFIG, FIGURE_JS
 from .plotly_script import put_script
 
 _static = Path(__file__).parents[1] / "static"
 
 _JS = (
-    f"""
-{CONFIG_JS}
-{WHOLE_NAMES_JS}
-"""
+    FIGURE_JS
     + """
 function load(url) {
   if (window.Plotly) return Promise.resolve(window.Plotly);
@@ -45,18 +42,14 @@ export default function ({ data, parentElement }) {
     node.className = "simko-chart";
     parentElement.appendChild(node);
   }
-  const figure = JSON.parse(data.figure);
-  const style = getComputedStyle(node);
-  node.style.minHeight = figure.layout.height + "px";
-  figure.layout.font = { ...figure.layout.font, family: style.fontFamily };
-  load(data.script)
-    .then((plotly) => plotly.react(node, figure.data, figure.layout, plotlyConfig))
-    .then(() => {
-      wholeNames(node);
-      if (!node.named) node.on("plotly_afterplot", () => wholeNames(node));
-      node.named = true;
-    })
-    .catch((error) => { node.textContent = String(error); });
+  // As long as nothing has changed there is nothing to draw.
+  if (node.simkoDrawn !== data.figure) {
+    node.simkoDrawn = data.figure;
+    const figure = JSON.parse(data.figure);
+    load(data.script)
+      .then((plotly) => drawFigure(plotly, node, figure))
+      .catch((error) => { node.textContent = String(error); });
+  }
   return () => { if (window.Plotly && !node.isConnected) window.Plotly.purge(node); };
 }
 """

@@ -90,7 +90,29 @@ def style(figure: go.Figure, *, height: int, titled: bool = False) -> None:
     figure.update_xaxes(showgrid=False, zeroline=False, showline=True, ticks="outside", ticklen=4, automargin=True)
     figure.update_xaxes(title={"font": {"size": 13}, "standoff": 8}, tickfont={"size": 12})
     figure.update_yaxes(title={"font": {"size": 13}, "standoff": 8}, tickfont={"size": 12})
+    # Plain numbers down to 0.0001 and up to 99 999, then powers of ten; never "200µ".
+    figure.update_xaxes(exponentformat="power", minexponent=4)
+    figure.update_yaxes(exponentformat="power", minexponent=4)
     figure.update_yaxes(showgrid=True, gridcolor="rgba(128,128,128,0.25)", zeroline=False, automargin=True)
+
+
+def per_cent(figure: go.Figure, panel: int | None = None, *, most: float | None = 1.0) -> None:
+    """Axes of shares: percent, no wider than they can be, and 0 to 100 % where there is nothing to show yet.
+
+    Args:
+        figure: with its traces.
+        panel: the only one; None: all.
+        most: the largest share there can be; None: there is no such.
+    """
+    limits = {"clipmin": -0.02, **({} if most is None else {"clipmax": most + 0.02})}
+    axes = list(figure.select_yaxes(**({} if panel is None else cell(figure, panel))))
+    for axis in axes:
+        name = axis.plotly_name.replace("axis", "")
+        values = [trace.y for trace in figure.data if (trace.yaxis or "y") == name and trace.y is not None]
+        known = any(not pd.isna(value) for some in values for value in some)
+        axis.update(tickformat=PER_CENT, autorangeoptions=limits)
+        if not known:
+            axis.update(range=[0, 1])
 
 
 def cell(figure: go.Figure, panel: int) -> dict[str, int]:

@@ -10,13 +10,16 @@ import math
 import pandas as pd
 import streamlit as st
 
-from .names import literal
+from .names import literal, shortened
 
 COLOUR_BY = {
     "surprise": "surprise of the sampled token, −log p (nats)",
     "rank": "rank of the sampled token",
     "entropy": "entropy H of the distribution (nats)",
 }
+
+_LONGEST = 200
+"""Characters of a token that the strip shows; the candidates below it tell the rest."""
 
 _HTML = '<div class="simko-strip" role="listbox" aria-label="tokens"></div><div class="simko-tip" hidden></div>'
 
@@ -107,7 +110,7 @@ def token_strip(rows: pd.DataFrame, *, by: str, key: str) -> int:
     chosen = int(position) if position is not None and 0 <= int(position) < len(rows) else start
     tokens = [
         {
-            "text": token_text(row["text"], int(row["token_id"])),
+            "text": shortened(token_text(row["text"], int(row["token_id"])), _LONGEST),
             "forking": bool(row["forking"]),
             "shade": shade(row, by),
             "tip": f"position {row['position']}   rank {row['rank']}\nlog p   {row['logprob']:.3f} nats\n"

@@ -3,7 +3,7 @@
     def show() -> None:                      # a page
         live(draw)
 
-    def draw(view: View) -> None: ...        # runs again every two seconds while Live is on
+    def draw(view: View) -> None: ...        # runs again when something new was written, while Live is on
 
 A page's drawing computes first and draws then, in a fixed order of elements, so that a refresh changes figures in
 place.
@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
@@ -147,6 +148,9 @@ def style(order: Mapping[str, int]) -> str:
     return "\n".join(
         [
             ".stMainBlockContainer { padding: 3rem 3rem 4rem; max-width: 1500px; }",
+            "@media (max-width: 640px) { .stMainBlockContainer { padding: 3rem 1rem 3rem; } }",
+            # What is about to be replaced by the same thing does not fade.
+            "[data-stale=true] { opacity: 1 !important; transition: none !important; }",
             ".stMultiSelect [data-tag], .stMultiSelect [data-tag] span[title] { max-width: 100%; }",
             *tags,
         ]
@@ -181,22 +185,46 @@ def current(mirror: Mirror) -> View:
     return View(mirror, runs, state.get("verdict", "all"), bool(state.get("live", True)))
 
 
-def live(draw: Callable[[View], None]) -> None:
-    """Draw a page, and again every two seconds while Live is on; a run that appears or goes renews the sidebar too."""
+def live(draw: Callable[[View], None], *, ages: bool = False) -> None:
+    """Draw a page, and while Live is on again as soon as something new was written; it is looked for every two seconds.
+
+    Args:
+        draw: draws the page.
+        ages: it tells how long ago something was, so it is drawn every two seconds in any case.
+    """
     mirror = mirror_of(str(runs_folder()))
     view = current(mirror)
     names = mirror.names
+    version = mirror.version  # before the page asks: what comes meanwhile is drawn next time
+    every = REFRESH_SECONDS if view.live else None
 
-    @st.fragment(run_every=REFRESH_SECONDS if view.live else None)
-    def fragment() -> None:
+    def page() -> None:
+        draw(view)
+        if draw.__module__ != _RUNS_PAGE and (problems := len(mirror.problems)):
+            st.caption(f"Not everything could be read ({problems} problem{'s' * (problems != 1)}): see the page Runs.")
+
+    @st.fragment(run_every=every)
+    def drawn_always() -> None:
         mirror.refresh(max_age=REFRESH_SECONDS / 2)
         if mirror.names != names:
-            st.rerun()
-        draw(view)
-        if draw.__module__ != _RUNS_PAGE and (count := len(mirror.problems)):
-            st.caption(f"Not everything could be read ({count} problem{'s' * (count != 1)}): see the page Runs.")
+            st.rerun()  # the sidebar, too
+        page()
 
-    fragment()
+    passes = count()
+
+    @st.fragment(run_every=every)
+    def redrawn_if_new() -> None:
+        if next(passes) == 0:
+            return  # just drawn
+        mirror.refresh(max_age=REFRESH_SECONDS / 2)
+        if mirror.version != version:
+            st.rerun()
+
+    if ages:
+        drawn_always()
+    else:
+        page()
+        redrawn_if_new()
 
 
 def heading(title: str, words: str) -> None:
@@ -219,10 +247,23 @@ def empty(view: View, what: str) -> None:
     """Say why there is nothing to draw and what to do."""
     if not view.mirror.names:
         st.info(
-            f"No runs in {plain(str(view.mirror.folder))} yet. Start one with `simko-train --probe` and it appears "
-            "here by itself, or point the dashboard elsewhere: `simko dashboard FOLDER`."
+            f"No runs in {plain(str(view.mirror.folder))} yet. Start one with `simko-train --probe`"
+            f"{' and it appears here by itself' if view.live else f' and {_TURN_LIVE_ON}'}, or point the dashboard "
+            "elsewhere: `simko dashboard FOLDER`."
         )
     elif not view.runs:
         st.info("No run is selected. Choose one or more in the sidebar.")
     else:
-        st.info(f"{what} It appears here by itself once it is written.")
+        st.info(f"{what} {_what_follows(view)}")
+
+
+_TURN_LIVE_ON = "turn Live on in the sidebar to see it"
+
+
+def _what_follows(view: View) -> str:
+    """Whether what is missing will appear, which is not so of a run that nobody writes."""
+    if not any(run.manifest.running for run in view.mirror.runs if run.name in view.runs):
+        return "No selected run is being written, so nothing will follow unless one is resumed."
+    if not view.live:
+        return f"A selected run is being written: {_TURN_LIVE_ON}."
+    return "It appears here by itself once it is written."

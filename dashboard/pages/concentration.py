@@ -74,7 +74,7 @@ def draw(view: View) -> None:
     )
     table = correlations(rows[["run", "step", "x", "y"]])
     live_chart(figure, key=f"concentration-{measure}-{k}")
-    st.dataframe(literal_frame(table), hide_index=True, width="stretch")
+    st.dataframe(literal_frame(table), hide_index=True, placeholder="–", width="stretch")
     st.markdown(words(len(rows)))
 
 

@@ -59,7 +59,7 @@ def _answer(sql: str) -> None:
         f"{'the first ' if answer.cut else ''}{len(answer.rows)} rows{', all that 16 MB hold' if answer.full else ''}"
     )
     shown = answer.rows.set_axis(_distinct(map(literal, answer.rows.columns)), axis=1)
-    st.dataframe(literal_frame(shown), hide_index=True, width="stretch")
+    st.dataframe(literal_frame(shown), hide_index=True, placeholder="NULL", width="stretch")
     st.caption(f"{more}, {answer.seconds:.2f} s")
 
 

@@ -46,7 +46,7 @@ def show() -> None:
         "What the probe takes of each step's time and of the disk, and whether everything arrives. A bad "
         "sign is time spent waiting for the queue: the disk does not keep up.",
     )
-    live(draw)
+    live(draw, ages=True)
 
 
 def draw(view: View) -> None:
@@ -106,6 +106,7 @@ def _table(table: pd.DataFrame, ages: dict[str, float | None]) -> None:
     st.dataframe(
         literal_frame(shown),
         hide_index=True,
+        placeholder="–",
         width="stretch",
         column_order=[
             "run", "status", "last_step", "age", "world_size", "share", "probe_ms", "step_ms",

@@ -82,6 +82,7 @@ def _choose(listed: pd.DataFrame, key: str) -> int:
         literal_frame(listed),
         key=key,
         hide_index=True,
+        placeholder="–",
         width="stretch",
         height=min(38 + 35 * len(listed), 250),
         on_select="rerun",
@@ -139,7 +140,13 @@ def _draw_response(view: View, run: str, response: pd.Series, tokens: pd.DataFra
         "Click a token to see its candidates."
     )
     row = rows.iloc[chosen]
-    live_chart(charts.candidates(_candidates(view, run, row), view.looks[run].css), key="candidates")
+    ranked = _candidates(view, run, row)
+    live_chart(charts.candidates(ranked, view.looks[run].css), key="candidates")
+    long = ranked[ranked["text"].str.len() > charts.LONGEST_TOKEN]
+    if len(long):
+        with st.expander(f"The {len(long)} long candidates in full"), st.container(height=300, border=False):
+            for rank, text in long[["rank", "text"]].itertuples(index=False):
+                st.text(f"rank {rank}: {text}")
     beyond = (
         ""
         if row["token_id"] in _values(row["ids"])

@@ -21,7 +21,7 @@ def show() -> None:
         "Every run of the folder with its latest figures. Λ(k) is the mean log-probability of the rank-k candidate, "
         "in nats; a bad sign is Λ(1) close to 0 with Λ(2) and Λ(3) far below: one continuation is left to try.",
     )
-    live(draw)
+    live(draw, ages=True)
 
 
 def draw(view: View) -> None:
@@ -54,7 +54,9 @@ def draw(view: View) -> None:
     if not table.empty:
         st.subheader("What was recorded")
         st.markdown("Figures of two runs compare only where these agree.")
-        st.dataframe(literal_frame(_semantics(view, list(table["run"]))), hide_index=True, width="stretch")
+        st.dataframe(
+            literal_frame(_semantics(view, list(table["run"]))), hide_index=True, placeholder="–", width="stretch"
+        )
         tell_breaks(view)
 
 
@@ -72,6 +74,7 @@ def _table(table: pd.DataFrame, ages: dict[str, float | None]) -> None:
     st.dataframe(
         literal_frame(shown),
         hide_index=True,
+        placeholder="–",
         width="stretch",
         column_order=[
             "run", "status", "method", "last_step", "lambda_1", "lambda_2", "lambda_3",

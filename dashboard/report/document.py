@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from ...store.errors import SimkoError
 from ..components.names import literal
-from ..components.plotly_page import CONFIG_JS, WHOLE_NAMES_JS
+from ..components.plotly_page import FIGURE_JS
 
 
 class ReportFailed(SimkoError):
@@ -165,21 +165,10 @@ td:first-child { white-space: normal; min-width: 9rem; }
 .figure .modebar-group { background: transparent !important; }
 """
 _JS = (
-    f"""
-{CONFIG_JS}
-{WHOLE_NAMES_JS}
-"""
+    FIGURE_JS
     + """
 const figures = JSON.parse(document.getElementById("figures").textContent);
-document.querySelectorAll(".figure").forEach((node, i) => {
-  const { data, layout } = figures[i];
-  layout.font = { ...layout.font, family: getComputedStyle(document.body).fontFamily };
-  node.style.minHeight = layout.height + "px";
-  Plotly.newPlot(node, data, layout, plotlyConfig).then(() => {
-    wholeNames(node);
-    node.on("plotly_afterplot", () => wholeNames(node));
-  });
-});
+document.querySelectorAll(".figure").forEach((node, i) => { drawFigure(Plotly, node, figures[i]); });
 """
 )
 _PAGE = """<!doctype html>

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..components.names import label, whole
-from ..components.panels import PER_CENT, STEP, Look, Looks, by_run, cell, faint, line, named, panels
+from ..components.panels import PER_CENT, STEP, Look, Looks, by_run, cell, faint, line, named, panels, per_cent
 
 RANK_COLOURS = {"sample": "#7a7f87", "1": "#2f6fdb", "2": "#e0762a", "3": "#2a9d6f"}
 VERDICT_COLOURS = {"right": "#2a9d6f", "wrong": "#d14b4b"}
@@ -41,10 +41,10 @@ def rank_bars(frame: pd.DataFrame, looks: Looks) -> go.Figure:
             figure.add_bar(
                 x=rows["k"], y=rows[column], **named(run), showlegend=panel == 0,
                 marker={"color": looks[run].css, "line": {"width": 0}, "pattern": {"shape": looks[run].pattern}},
-                hovertemplate=f"{whole(run)}, rank %{{x}}: %{{y:.3f}}<extra></extra>", **cell(figure, panel),
+                hovertemplate=f"{whole(run)}, rank %{{x}}: %{{y:.1%}}<extra></extra>", **cell(figure, panel),
             )  # fmt: skip
     figure.update_xaxes(dtick=1)
-    figure.update_yaxes(tickformat=PER_CENT)
+    per_cent(figure)
     figure.update_layout(barmode="group", showlegend=True)
     return figure
 
@@ -60,16 +60,16 @@ def frontier(points: pd.DataFrame, finals: pd.DataFrame, looks: Looks, *, k: int
             x=rows["x"], y=rows["y"], mode="lines+markers", name="checkpoints of the reference", showlegend=place == 0,
             legendgroup="reference", line={"color": faint("#7a7f87", 0.35), "width": 1},
             marker={"size": 4, "color": faint("#7a7f87", 0.6)},
-            hovertemplate=f"{whole(run)}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
+            hovertemplate=f"{whole(run)}<br>%{{x:.1%}}, %{{y:.1%}}<extra></extra>",
         )  # fmt: skip
     for run, rows in by_run(finals):
         figure.add_scatter(
             x=rows["x"], y=rows["y"], mode="markers", **named(run),
             marker={"size": 11, "color": looks[run].css, "symbol": looks[run].symbol},
-            hovertemplate=f"{whole(run)}<br>pass@1 %{{x:.3f}}, pass@{k} %{{y:.3f}}<extra></extra>",
+            hovertemplate=f"{whole(run)}<br>pass@1 %{{x:.1%}}, pass@{k} %{{y:.1%}}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(tickformat=PER_CENT)
-    figure.update_yaxes(tickformat=PER_CENT)
+    per_cent(figure)
     figure.update_layout(showlegend=True)
     return figure
 
@@ -84,7 +84,7 @@ def push_bars(frame: pd.DataFrame) -> go.Figure:
                 x=rows["run"], y=rows["push"], name=f"from {verdict} answers", legendgroup=verdict,
                 showlegend=panel == 0, marker={"color": VERDICT_COLOURS[str(verdict)], "line": {"width": 0}},
                 customdata=[whole(str(run)) for run in rows["run"]],
-                hovertemplate=f"%{{customdata}}, from {verdict} answers: %{{y:.4f}}<extra></extra>",
+                hovertemplate=f"%{{customdata}}, from {verdict} answers: %{{y:.3~g}}<extra></extra>",
                 **cell(figure, panel),
             )  # fmt: skip
     figure.update_layout(barmode="relative", showlegend=True)

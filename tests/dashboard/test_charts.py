@@ -129,6 +129,29 @@ def test_candidates_escape_what_a_model_wrote_and_keep_number_tokens_apart():
     assert list(figure.data[0].text) == ["60.0%", "30.0% ← sampled", "4e-5"]
 
 
+def test_shares_stay_between_nothing_and_all_and_an_empty_panel_too():
+    frame = pd.DataFrame({"run": "a", "step": [1, 2], "entropy": [1.0, 1.0], "rank_1": [math.nan, math.nan]})
+    axis = charts.entropy_means(frame, LOOKS).layout.yaxis2
+    assert axis.range == (0, 1)  # and not Plotly's 0 to 400 %
+    axis = charts.entropy_means(frame.assign(rank_1=1.0), LOOKS).layout.yaxis2
+    assert axis.range is None and axis.autorangeoptions.clipmin <= 0 and 1 <= axis.autorangeoptions.clipmax < 1.1
+
+
+def test_small_numbers_are_not_in_micro_and_hover_has_the_units_of_the_axis():
+    frame = pd.DataFrame({"run": ["a"] * 3, "step": [1, 2, 3], "k": 1, "verdict": "right", "y": [-2e-4, 0, 1e-4]})
+    figure = charts.push_over_steps(frame, LOOKS)
+    assert figure.layout.yaxis.exponentformat == "power" and figure.layout.yaxis.minexponent == 4
+    assert "%{y:.3~g}" in figure.data[0].hovertemplate  # -0.0002, where four decimals would say -0.0000
+    passes = frame.assign(pass_at_k=0.5, low=math.nan, high=math.nan, when="latest", panel="")
+    for figure in (charts.pass_over_steps(passes, LOOKS), charts.pass_curves(passes, LOOKS)):
+        assert "%" in figure.layout.yaxis.tickformat and "%{y:.1%}" in figure.data[0].hovertemplate
+
+
+def test_a_long_candidate_is_cut():
+    frame = pd.DataFrame({"rank": [1], "text": ["x" * 10_000], "probability": [1.0], "sampled": [True]})
+    assert len(charts.candidates(frame, LOOKS["a"].css).data[0].y[0]) < 80
+
+
 def test_figures_are_json_without_colours_of_a_theme():
     frame = pd.DataFrame({"run": ["a"], "step": [1], "x": [-1.0], "y": [0.5]})
     figure = json.loads(charts.concentration_scatter(frame, LOOKS, x_title="Λ(1) (nats)", y_title="pass@8").to_json())

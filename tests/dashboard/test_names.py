@@ -124,4 +124,4 @@ def test_every_button_is_listed_and_none_uploads():
     assert plotly_page.CONFIG["modeBarButtons"] == [list(plotly_page.BUTTONS)]
     assert not {"sendChartToCloud", "sendDataToCloud", "editInChartStudio"} & set(plotly_page.BUTTONS)
     assert plotly_page.CONFIG["plotlyServerURL"] == ""
-    assert plotly_page.CONFIG_JS in to_html(Report("t"))
+    assert plotly_page.FIGURE_JS in to_html(Report("t"))

@@ -417,6 +417,50 @@ def test_untrusted_text_is_never_markup(show, tmp_path):
     assert "<img" not in json.dumps(figures(app))
 
 
+def test_long_tokens_and_prompts_are_cut_and_can_be_read_in_full(show, tmp_path):
+    run = write_demonstration_run(tmp_path, name="run", steps=1, responses=8)
+    vocabulary = pq.read_table(run / "vocabulary.parquet").to_pydict()
+    long = "y" * 10_000
+    texts = [long] * len(vocabulary["text"])
+    table = pa.table({"token_id": pa.array(vocabulary["token_id"], pa.int32()), "text": texts})
+    pq.write_table(table, run / "vocabulary.parquet")
+    (path,) = (run / "responses").glob("*.parquet")
+    responses = pq.read_table(path)
+    prompts = pa.array(["z" * 10_000] * len(responses), responses.schema.field("prompt").type)
+    pq.write_table(responses.set_column(responses.schema.get_field_index("prompt"), "prompt", prompts), path)
+    manifests.as_before_checksums(run)
+    manifest = next((run / "manifest").glob("*.jsonl"))
+    entries = manifests.entries(manifest)
+    for entry in entries:
+        if entry.get("table") == "responses":
+            entry["bytes"] = path.stat().st_size
+    manifests.write(manifest, entries)
+    app = show("response", tmp_path)
+    assert max(len(token["text"]) for token in strip(app)) <= 200
+    whole = [text.value for expander in app.expander for text in expander.text]
+    assert "z" * 10_000 in whole and f"rank 1: {long}" in whole
+    assert all(len(text.value) < 1000 for text in app.text if text.value not in whole)
+
+
+def test_a_page_promises_only_what_will_come(show, young, tmp_path):
+    write_demonstration_run(tmp_path, name="done", steps=2, responses=8)
+    app = show("lambda_k", tmp_path)
+    app.sidebar.selectbox[0].set_value("unjudged").run()
+    (info,) = healthy(app).info
+    assert "judged unjudged" in info.value and "nothing will follow" in info.value
+    app = show("lambda_k", young)
+    assert "by itself" in app.info[0].value
+    app.sidebar.toggle[0].set_value(False).run()
+    (info,) = healthy(app).info
+    assert "by itself" not in info.value and "turn Live on" in info.value
+
+
+def test_missing_values_are_a_dash(show, young):
+    app = show("runs", young)
+    assert app.dataframe[0].proto.placeholder == "–"
+    assert app.dataframe[0].value["lambda_1"].isna().all()
+
+
 def test_the_strip_is_the_response(show, runs):
     app = show("response", runs)
     texts = [token["text"] for token in strip(app)]

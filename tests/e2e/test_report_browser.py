@@ -32,6 +32,8 @@ def test_every_figure_is_drawn_without_a_network(report, browser, tmp_path, sche
     assert not faults and asked == [path.as_uri()]
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (dark == "rgb(18, 22, 28)") == (scheme == "dark")
+    titles = set(page.evaluate("[...document.querySelectorAll('.modebar-btn')].map((node) => node.dataset.title)"))
+    assert titles == {"Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"}
     colour = page.evaluate("getComputedStyle(document.querySelector('.figure .xtick text')).fill")
     assert colour == page.evaluate("getComputedStyle(document.body).color")
     context.close()
