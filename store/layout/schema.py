@@ -27,8 +27,8 @@ Version 3 added the table `costs`, empty in older runs.
 Version 4 added checksums of files, lines and `run.json`, and what figures mean to each attempt.
 Version 5 added what the sampler says of its tokens, `tokens.sampler_logprob`, and evaluations beside training: seven
 columns of `evals`, the table `samples`. In older runs they are NULL, and the table is empty.
-Version 6 added the entropy push: `collision_logprob` at every token, which older runs hold only where there is an entropy
-bonus; `entropy_slope`; four sums of `rollups`. In older runs they are NULL.
+Version 6 added the entropy push: `collision_logprob` at every token (older runs hold it only where there is an entropy
+bonus), `entropy_slope`, four sums of `rollups`. In older runs they are NULL.
 """
 
 Verdict = Literal["right", "wrong", "unjudged"]
