@@ -17,7 +17,8 @@ from simko.store.reading.catalog import Catalog
 from simko.store.reading.views import VIEWS
 from simko.store.writing.recorder import Recorder
 
-DERIVED = [view for view in VIEWS if view not in ("tokens", "token_push", "token_gradient", "mismatch")]
+OF_TOKEN_ROWS = ("tokens", "token_push", "token_entropy_push", "token_gradient", "mismatch")
+DERIVED = [view for view in VIEWS if view not in OF_TOKEN_ROWS]
 
 
 def rows(con, sql: str) -> list[tuple]:
