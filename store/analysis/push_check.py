@@ -2,8 +2,8 @@
 
 Two questions, answered from runs that scored their steps' tokens again (`--probe_rescore`):
 
-* Within a run, does the push summed over a step go along with the shift of log p(rank k), or of the entropy, that the step
-  made, over all tokens, over forking tokens, and with the change of its mean to the next step, on other tokens?
+* Within a run, does the push summed over a step go along with the shift of log p(rank k), or of the entropy, that the
+  step made, over all tokens, over forking tokens, and with the change of its mean to the next step, on other tokens?
 * Across methods, does what right and wrong answers alone would have pushed on the reference's rollouts foretell what
   runs trained on right (PSR) and on wrong answers alone (NSR) do to Λ(k)?
 """

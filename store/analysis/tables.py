@@ -95,9 +95,9 @@ _CORRELATION_WORDS = (
     "of both. Between methods: final means. Intervals resample runs (between methods: seeds)."
 )
 _PUSH_WORDS = (
-    "Pearson's r over the steps of a run, mean over runs, between the push of a step on Λ(rank), or on the entropy, and "
-    "the change measured by scoring the same tokens again; and with the change of its mean to the next step, on other "
-    "tokens. "
+    "Pearson's r over the steps of a run, mean over runs, between the push of a step on Λ(rank), or on the entropy, "
+    "and the change measured by scoring the same tokens again; and with the change of its mean to the next step, on "
+    "other tokens. "
     "Signs: share of steps in which push and change agree in sign."
 )
 _FORETOLD_WORDS = (
