@@ -11,7 +11,7 @@ import numpy as np
 from simko.store import Recorder, TokenBatch
 from simko.store.layout.run import create_or_resume
 from simko.store.writing.batch import Credit, Shift
-from simko.store.writing.push import push_on_ranks
+from simko.store.writing.push import entropy_push, push_on_ranks
 
 PROBLEMS = 40
 EVALS = (0, 20, 40)
@@ -101,6 +101,7 @@ def _put_step(recorder: Recorder, step: int, first: float, rng: np.random.Genera
         rank=np.ones(shape, int),
         entropy=np.full(shape, 0.4, np.float32),
         collision=np.full(shape, 0.6, np.float32),
+        collision_logprob=np.full(shape, -0.1, np.float32),
         forking=np.array([[True, False]] * 4),
         top_logprob=top,
         top_id=np.broadcast_to(np.arange(3), (*shape, 3)),
@@ -109,5 +110,7 @@ def _put_step(recorder: Recorder, step: int, first: float, rng: np.random.Genera
     recorder.put(batch)
     push = push_on_ranks(batch, 3)
     assert push is not None
-    recorder.put_shift(Shift(batch.verdict, batch.mask, batch.forking, 0.1 * push))
+    of_entropy = entropy_push(batch)
+    assert of_entropy is not None
+    recorder.put_shift(Shift(batch.verdict, batch.mask, batch.forking, 0.1 * push, 0.1 * of_entropy))
     recorder.end_step(step)

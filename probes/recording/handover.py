@@ -51,6 +51,7 @@ def deferred_batch(
         "rank": stats.rank.int(),
         "entropy": stats.entropy.float(),
         "collision": stats.collision.float(),
+        "collision_logprob": stats.collision_logprob.float(),
         "forking": forking_mask(stats.entropy, stats.mask, tau),
         "top_logprob": stats.top_logprob.float(),
         "top_id": stats.top_id.int(),
@@ -64,7 +65,7 @@ def deferred_batch(
         tensors["smoothing"] = smooth.float()
         if credit.entropy_weight is not None:
             tensors["entropy_weight"] = credit.entropy_weight.float()
-            tensors["collision_logprob"] = stats.collision_logprob.float()
+            tensors["entropy_slope"] = stats.entropy_slope.float()
         smoothing = {"smoothing_k": credit.smoothing_k, "smoothing_weighting": credit.smoothing_weighting}
     tensors |= {f"metadata_{name}": values for name, values in metadata.items() if isinstance(values, torch.Tensor)}
     if names_responses:
@@ -100,6 +101,7 @@ def deferred_shift(
             "mask": mask,
             "forking": forking_mask(before.entropy, mask, tau),
             "shift": after.top_logprob - before.top_logprob,
+            "entropy_shift": after.entropy - before.entropy,
         }
     )
     return lambda: Shift(**copied.arrays())

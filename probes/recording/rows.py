@@ -25,7 +25,7 @@ RESPONSE_FIELDS = {
     "completions": "completion",
 }
 """What `Probe.batch` takes about responses, and the column of `responses` it goes to."""
-CREDIT_FIELDS = ("weight", "ratio", "smoothing", "entropy_weight", "collision_logprob")
+CREDIT_FIELDS = ("weight", "ratio", "smoothing", "entropy_weight", "entropy_slope")
 """Arrays (B, T) of a `Credit`."""
 
 
@@ -54,14 +54,14 @@ def token_batch(rows: ForwardMetadata, arrays: dict[str, Array], own_mask: bool)
     Args:
         rows: what is known of the rows.
         arrays: `mask`, `token_id`, `logprob`, `rank`, `entropy`, `collision`, `forking` (B, T); `top_logprob`, `top_id`
-            (B, T, K); perhaps `sampler_logprob` (B, T) and those of a credit.
+            (B, T, K); perhaps `collision_logprob`, `sampler_logprob` (B, T) and those of a credit.
         own_mask: the mask was found by the probe, so that a response starts at its first scored position; a mask given
             by the trainer starts at the response's first column.
     """
     credit = [name for name in arrays if name in CREDIT_FIELDS]
-    sampler = ["sampler_logprob"] if "sampler_logprob" in arrays else []
+    perhaps = [name for name in ("collision_logprob", "sampler_logprob") if name in arrays]
     names = ("token_id", "logprob", "rank", "entropy", "collision", "forking", "top_logprob", "top_id")
-    fields: dict[str, Any] = {name: arrays[name] for name in ("mask", *names, *sampler, *credit)}
+    fields: dict[str, Any] = {name: arrays[name] for name in ("mask", *names, *perhaps, *credit)}
     if own_mask:
         fields = left_align(fields)
     given: dict[str, Any] = {name: fields.pop(name) for name in credit}

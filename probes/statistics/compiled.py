@@ -32,28 +32,30 @@ def _rows(logits: torch.Tensor, labels: torch.Tensor, k: int, transform: LogitTr
     maxima = block_maxima(x)
     rest = x[:, maxima.size(1) * COLUMNS :]
     largest = torch.cat([maxima, rest], 1).amax(1, keepdim=True)
-    total, moment, total_2, moment_2, above = _sums()(x, largest, sampled)
-    log_sum = total.log()
+    total, moment, total_2, moment_2, square_2, above = _sums()(x, largest, sampled)
+    log_sum, mean = total.log(), moment / total
     top_value, top_id = top_candidates(x, k, maxima)
     normaliser = largest.squeeze(1) + log_sum
     return RowStats(
         logprob=(sampled - largest).squeeze(1) - log_sum,
-        entropy=(log_sum - moment / total).clamp(min=0),
+        entropy=(log_sum - mean).clamp(min=0),
         logsumexp=normaliser,
         rank=above.long() + 1,
         collision=total_2 / total.square(),
         collision_logprob=(moment_2 - log_sum * total_2) / total.square(),
+        entropy_slope=((square_2 - 2 * mean * moment_2 + mean.square() * total_2) / total.square()).clamp(min=0),
         top_logprob=top_value - largest - log_sum.unsqueeze(1),
         top_id=top_id,
     )
 
 
 def _formula(x: torch.Tensor, largest: torch.Tensor, sampled: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Σe, Σe·d, Σe², Σe²·d with d = x - max and e = exp d, and how many logits lie above the sampled one."""
+    """Σe, Σe·d, Σe², Σe²·d, Σe²·d² with d = x - max and e = exp d; how many logits lie above the sampled one."""
     below = x - largest
     e = below.exp()
     weighted = e * below.clamp(min=-1000.0)  # 0 where the logit is -inf
-    return e.sum(1), weighted.sum(1), (e * e).sum(1), (e * weighted).sum(1), (x > sampled).float().sum(1)
+    squares = (e * e).sum(1), (e * weighted).sum(1), (weighted * weighted).sum(1)
+    return e.sum(1), weighted.sum(1), *squares, (x > sampled).float().sum(1)
 
 
 @functools.cache

@@ -61,12 +61,13 @@ def row_blocks(logits: torch.Tensor) -> list[slice]:
 
 
 class _Moments(NamedTuple):
-    """(N,) each: log Σ exp(x - max), H, Σ p², Σ p² log p."""
+    """(N,) each: log Σ exp(x - max), H, Σ p², Σ p² log p, Σ p² (log p + H)²."""
 
     log_sum: torch.Tensor
     entropy: torch.Tensor
     collision: torch.Tensor
     collision_logprob: torch.Tensor
+    entropy_slope: torch.Tensor
 
 
 def _joined(parts: list[tuple[torch.Tensor, _Moments]]) -> tuple[torch.Tensor, _Moments]:
@@ -87,9 +88,12 @@ def _moments(x: torch.Tensor, scratch: list[torch.Tensor], maxima: torch.Tensor)
     if x.device.type != "cpu":
         below.clamp_(min=NO_PROBABILITY)
     expected = below.mul_(p).sum(-1)
+    square = torch.linalg.vector_norm(below, dim=-1).square_()
     squared = below.mul_(p).sum(-1)
     collision = p.mul_(p).sum(-1)
-    moments = _Moments(log_sum, (log_sum - expected).clamp_(min=0), collision, squared - log_sum * collision)
+    # log p + H is x - max less its mean
+    slope = (square - 2 * expected * squared + expected.square() * collision).clamp_(min=0)
+    moments = _Moments(log_sum, (log_sum - expected).clamp_(min=0), collision, squared - log_sum * collision, slope)
     return largest, _mended(x, largest, moments) if x.device.type == "cpu" else moments
 
 
@@ -101,6 +105,7 @@ def _mended(x: torch.Tensor, largest: torch.Tensor, moments: _Moments) -> _Momen
         log_p = (x[rows] - largest[rows] - moments.log_sum[rows].unsqueeze(1)).clamp_(min=NO_PROBABILITY)
         moments.entropy[rows] = -(p * log_p).sum(-1).clamp_(max=0)
         moments.collision_logprob[rows] = (p * p * log_p).sum(-1)
+        moments.entropy_slope[rows] = (p * (log_p + moments.entropy[rows].unsqueeze(1))).square().sum(-1)
     return moments
 
 
@@ -142,6 +147,7 @@ def _ranked(
         rank=_rank(x, sampled, top_value, scratch),
         collision=moments.collision,
         collision_logprob=moments.collision_logprob,
+        entropy_slope=moments.entropy_slope,
         top_logprob=top_value - largest - log_sum,
         top_id=top_id,
     )

@@ -79,7 +79,9 @@ class _RankedStatistics(torch.autograd.Function):
         stats = compute.forward(logits, labels, k, transform) if known is None else known.detach()
         ctx.save_for_backward(logits, labels, stats.entropy, stats.logsumexp, stats.top_id)
         ctx.transform, ctx.compute = transform, compute
-        ctx.mark_non_differentiable(stats.logsumexp, stats.rank, stats.collision, stats.collision_logprob, stats.top_id)
+        ctx.mark_non_differentiable(
+            stats.logsumexp, stats.rank, stats.collision, stats.collision_logprob, stats.entropy_slope, stats.top_id
+        )
         return tuple(stats)
 
     @staticmethod
@@ -92,6 +94,7 @@ class _RankedStatistics(torch.autograd.Function):
         _rank: Any,
         _collision: Any,
         _collision_logprob: Any,
+        _entropy_slope: Any,
         grad_top: Any,
         _ids: Any,
     ) -> tuple[torch.Tensor | None, ...]:

@@ -19,6 +19,7 @@ class TokenStats(NamedTuple):
         rank: (B, T) int64 rank of the scored token, from 1.
         collision: (B, T) Σ_v p_v².
         collision_logprob: (B, T) Σ_v p_v² log p_v.
+        entropy_slope: (B, T) Σ_v p_v² (log p_v + H)², the squared norm of ∂H/∂x.
         top_logprob: (B, T, K) log-probabilities of rank 1..K. Carries gradient.
         top_id: (B, T, K) int64 their vocabulary ids.
         mask: (B, T) bool, the scored positions.
@@ -31,6 +32,7 @@ class TokenStats(NamedTuple):
     rank: torch.Tensor
     collision: torch.Tensor
     collision_logprob: torch.Tensor
+    entropy_slope: torch.Tensor
     top_logprob: torch.Tensor
     top_id: torch.Tensor
     mask: torch.Tensor
@@ -57,6 +59,7 @@ class RowStats(NamedTuple):
     rank: torch.Tensor
     collision: torch.Tensor
     collision_logprob: torch.Tensor
+    entropy_slope: torch.Tensor
     top_logprob: torch.Tensor
     top_id: torch.Tensor
 

@@ -56,7 +56,8 @@ def _transformed(z, scale, softcap, temperature, SCALED: tl.constexpr, CAPPED: t
 @triton.jit
 def _forward_kernel(
     logits, labels, stride, vocabulary, scale, softcap, temperature,
-    largest_out, log_sum_out, sampled_out, entropy_out, collision_out, collision_logprob_out, rank_out, keys_out,
+    largest_out, log_sum_out, sampled_out, entropy_out, collision_out, collision_logprob_out, entropy_slope_out,
+    rank_out, keys_out,
     K: tl.constexpr, KEPT: tl.constexpr, SCALED: tl.constexpr, CAPPED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
@@ -72,6 +73,7 @@ def _forward_kernel(
     moment = tl.full((), 0.0, tl.float32)
     total_2 = tl.full((), 0.0, tl.float32)
     moment_2 = tl.full((), 0.0, tl.float32)
+    square_2 = tl.full((), 0.0, tl.float32)
     above = tl.full((), 0, tl.int32)
     for start in range(0, vocabulary, BLOCK):
         token = start + tl.arange(0, BLOCK)
@@ -87,6 +89,7 @@ def _forward_kernel(
         shrink = tl.exp(shift)
         moment = shrink * (moment + shift * total)
         total = shrink * total
+        square_2 = shrink * shrink * (square_2 + shift * (2.0 * moment_2 + shift * total_2))
         moment_2 = shrink * shrink * (moment_2 + shift * total_2)
         total_2 = shrink * shrink * total_2
         below = tl.where(x == float("-inf"), 0.0, x - reference)
@@ -95,6 +98,7 @@ def _forward_kernel(
         moment += tl.sum(e * below, 0)
         total_2 += tl.sum(e * e, 0)
         moment_2 += tl.sum(e * e * below, 0)
+        square_2 += tl.sum(e * below * e * below, 0)
         largest = grown
 
         bits = tl.where(x == 0.0, 0.0, x).to(tl.int32, bitcast=True)  # -0 and 0 are one value
@@ -113,9 +117,12 @@ def _forward_kernel(
     tl.store(largest_out + row, largest)
     tl.store(log_sum_out + row, log_sum)
     tl.store(sampled_out + row, sampled)
-    tl.store(entropy_out + row, log_sum - moment / total)
+    mean = moment / total
+    tl.store(entropy_out + row, log_sum - mean)
     tl.store(collision_out + row, total_2 / (total * total))
     tl.store(collision_logprob_out + row, (moment_2 - log_sum * total_2) / (total * total))
+    slope = square_2 - 2.0 * mean * moment_2 + mean * mean * total_2
+    tl.store(entropy_slope_out + row, slope / (total * total))
     tl.store(rank_out + row, above + 1)
     tl.store(keys_out + row * K + slot, keys, mask=slot < K)
 
@@ -147,13 +154,14 @@ def forward(logits: torch.Tensor, labels: torch.Tensor, k: int, transform: Logit
     """Statistics of (N, V) logits; arguments as in `ranked_statistics`."""
     n, vocabulary = logits.shape
     logits = logits if logits.stride(-1) == 1 else logits.contiguous()
-    largest, log_sum, sampled, entropy, collision, collision_logprob = logits.new_empty(6, n, dtype=torch.float32)
+    floats = logits.new_empty(7, n, dtype=torch.float32)
+    largest, log_sum, sampled, entropy, collision, collision_logprob, entropy_slope = floats
     rank = logits.new_empty(n, dtype=torch.int32)
     keys = logits.new_empty(n, k, dtype=torch.int64)
     if n:
         _forward_kernel[(n,)](
             logits, labels.contiguous(), logits.stride(0), vocabulary, *_numbers(transform),
-            largest, log_sum, sampled, entropy, collision, collision_logprob, rank, keys,
+            *floats, rank, keys,
             K=k, KEPT=triton.next_power_of_2(k), **_switches(transform),
         )  # fmt: skip
     value, top_id = _decoded(keys.sort(dim=1, descending=True).values)
@@ -164,6 +172,7 @@ def forward(logits: torch.Tensor, labels: torch.Tensor, k: int, transform: Logit
         rank=rank.long(),
         collision=collision,
         collision_logprob=collision_logprob,
+        entropy_slope=entropy_slope.clamp_(min=0),
         top_logprob=value - largest.unsqueeze(1) - log_sum.unsqueeze(1),
         top_id=top_id,
     )

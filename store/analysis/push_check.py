@@ -2,8 +2,8 @@
 
 Two questions, answered from runs that scored their steps' tokens again (`--probe_rescore`):
 
-* Within a run, does the push summed over a step go along with the shift of log p(rank k) that the step made, over all
-  tokens, over forking tokens, and with the change of its mean to the next step, on other tokens?
+* Within a run, does the push summed over a step go along with the shift of log p(rank k), or of the entropy, that the
+  step made, over all tokens, over forking tokens, and with the change of its mean to the next step, on other tokens?
 * Across methods, does what right and wrong answers alone would have pushed on the reference's rollouts foretell what
   runs trained on right (PSR) and on wrong answers alone (NSR) do to Λ(k)?
 """
@@ -25,6 +25,16 @@ SELECT p.run, p.step, p.k, p.push, p.forking_push, p.shift, p.forking_shift,
 FROM push p JOIN lambda_k l ON l.run = p.run AND l.step = p.step AND l.k = p.k AND l.verdict = 'all'
 WHERE p.verdict = 'all' AND p.k <= 3
 WINDOW following AS (PARTITION BY p.run, p.k ORDER BY p.step)
+"""
+_OF_ENTROPY = """
+SELECT p.run, p.step, 0 AS k, p.entropy_push AS push, p.forking_push, p.shift, p.forking_shift,
+       CASE WHEN lead(p.step) OVER following = p.step + 1
+            THEN lead(m.entropy) OVER following - m.entropy END AS next_change
+FROM entropy_push p
+JOIN (SELECT run, step, sum(sum_entropy) / nullif(sum(n_tokens), 0) AS entropy FROM rollups GROUP BY run, step) m
+  ON m.run = p.run AND m.step = p.step
+WHERE p.verdict = 'all' AND p.complete
+WINDOW following AS (PARTITION BY p.run ORDER BY p.step)
 """
 _UNDER = """
 SELECT method, run, k, avg(push) AS push
@@ -48,27 +58,27 @@ class PushFit:
 
     Attributes:
         label: whose runs.
-        rank: of the candidate.
+        rank: of the candidate; None: push and change are those of the entropy.
         kind: one of `KINDS`.
         r: Pearson's r, mean over runs.
         agreement: share of steps in which both have the same sign, mean over runs.
     """
 
     label: str
-    rank: int
+    rank: int | None
     kind: str
     r: Estimate
     agreement: Estimate
 
 
 def push_fits(outcomes: Outcomes) -> list[PushFit]:
-    """Every label, rank and kind that has runs with rescored steps."""
-    series = outcomes.study.frame(_SERIES)
+    """Every label, rank (and the entropy) and kind that has runs with rescored steps."""
+    series = pd.concat([outcomes.study.frame(sql) for sql in (_SERIES, _OF_ENTROPY)], ignore_index=True)
     fits = []
     for label in outcomes.labels:
         runs = [o.planned.run for o in outcomes.of(label).values()]
-        for rank in RANKS:
-            rows = series[(series["k"] == rank) & series["run"].isin(runs)]
+        for rank in (*RANKS, None):
+            rows = series[(series["k"] == (rank or 0)) & series["run"].isin(runs)]
             for kind, (push, measured) in KINDS.items():
                 parts = [part.dropna(subset=[push, measured]) for _, part in rows.groupby("run")]
                 parts = [part for part in parts if len(part) >= _FEW and part["shift"].notna().any()]

@@ -95,8 +95,9 @@ _CORRELATION_WORDS = (
     "of both. Between methods: final means. Intervals resample runs (between methods: seeds)."
 )
 _PUSH_WORDS = (
-    "Pearson's r over the steps of a run, mean over runs, between the push of a step on Λ(rank) and the change "
-    "measured by scoring the same tokens again; and with the change of its mean to the next step, on other tokens. "
+    "Pearson's r over the steps of a run, mean over runs, between the push of a step on Λ(rank), or on the entropy, "
+    "and the change measured by scoring the same tokens again; and with the change of its mean to the next step, on "
+    "other tokens. "
     "Signs: share of steps in which push and change agree in sign."
 )
 _FORETOLD_WORDS = (
@@ -228,9 +229,9 @@ def push_table(outcomes: Outcomes) -> pd.DataFrame:
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for fit in push_fits(outcomes):
         row = rows.setdefault((fit.label, fit.kind), {"": fit.label, "measured on": fit.kind})
-        row[f"Λ({fit.rank})"] = interval(fit.r)
-        row[f"signs Λ({fit.rank})"] = f"{fit.agreement.mean:.0%}"
-    return pd.DataFrame(list(rows.values()))
+        name = "entropy" if fit.rank is None else f"Λ({fit.rank})"
+        row |= {name: interval(fit.r), f"signs {name}": f"{fit.agreement.mean:.0%}"}
+    return pd.DataFrame(list(rows.values())).fillna("–")
 
 
 def foretold_table(outcomes: Outcomes, reference: str) -> pd.DataFrame:

@@ -73,6 +73,7 @@ class _LargePolicy:
             "logp": logp,
             "entropy": -np.einsum("nv,nv->n", p, logp),
             "collision": np.einsum("nv,nv->n", p, p),
+            "collision_logprob": np.einsum("nv,nv,nv->n", p, p, logp),
         }
 
 
@@ -220,6 +221,7 @@ def _rollouts(
         rank=spread_out(index + 1),
         entropy=entropy,
         collision=spread_out(drawn["collision"]),
+        collision_logprob=spread_out(drawn["collision_logprob"]),
         forking=entropy > quantile[:, None],
         top_logprob=spread_out(drawn["logp"][:, :k]),
         top_id=spread_out(policy.ids[contexts, :k]),

@@ -24,7 +24,7 @@ from ..layout.meaning import meaning_of
 from ..layout.run import create_or_resume, next_attempt, write_vocabulary
 from ..layout.schema import Verdict
 from ..writing.batch import Credit, Shift, TokenBatch, verdict_codes
-from ..writing.push import push_on_ranks
+from ..writing.push import entropy_push, push_on_ranks
 from ..writing.recorder import Recorder
 from ..writing.row_sampling import LoggedRows
 
@@ -264,6 +264,7 @@ def _put_step(
         rank=1 + (logp > logprob).sum(-1),
         entropy=entropy.astype(np.float32),
         collision=(p**2).sum(-1).astype(np.float32),
+        collision_logprob=(p**2 * logp).sum(-1).astype(np.float32),
         forking=entropy > quantile[:, None],
         top_logprob=np.take_along_axis(logp, order, -1).astype(np.float32),
         top_id=order.astype(np.int32),
@@ -274,5 +275,8 @@ def _put_step(
     push = push_on_ranks(batch, k)
     if step % 2 == 0 and push is not None:  # scored again: a small step along the push, and what the other tokens did
         shift = 0.05 * push + rng.normal(0, 0.02, push.shape)
-        writer.put_shift(Shift(batch.verdict, mask, entropy > quantile[:, None], shift))
+        of_entropy = entropy_push(batch)
+        if of_entropy is not None:  # noise of its own, so that the rest of the run stays what it was
+            of_entropy = 0.05 * of_entropy + np.random.default_rng(step).normal(0, 0.02, mask.shape)
+        writer.put_shift(Shift(batch.verdict, mask, entropy > quantile[:, None], shift, of_entropy))
     writer.end_step(step)

@@ -19,7 +19,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Written to `run.json`. Readers open this version and older ones; a newer one is refused by name.
 
 Version 2 added what the push needs: five columns of `tokens`, five of `rollups`. In runs of version 1 they are NULL.
@@ -27,6 +27,8 @@ Version 3 added the table `costs`, empty in older runs.
 Version 4 added checksums of files, lines and `run.json`, and what figures mean to each attempt.
 Version 5 added what the sampler says of its tokens, `tokens.sampler_logprob`, and evaluations beside training: seven
 columns of `evals`, the table `samples`. In older runs they are NULL, and the table is empty.
+Version 6 added the entropy push: `collision_logprob` at every token (older runs hold it only where there is an entropy
+bonus), `entropy_slope`, four sums of `rollups`. In older runs they are NULL.
 """
 
 Verdict = Literal["right", "wrong", "unjudged"]
@@ -116,7 +118,12 @@ TOKENS: tuple[Column, ...] = (
         pa.float32(),
         "h: the loss also moves the logits along h·∂H/∂x (entropy bonus). NULL if there is none.",
     ),
-    Column("collision_logprob", pa.float32(), "Σ_v p_v² log p_v, logged where h is. NULL elsewhere."),
+    _statistic("collision_logprob", "Σ_v p_v² log p_v; before schema version 6 only where h is, NULL elsewhere."),
+    Column(
+        "entropy_slope",
+        pa.float32(),
+        "Σ_v p_v² (log p_v + H)², the squared norm of ∂H/∂x, logged where h is. NULL elsewhere.",
+    ),
     _statistic(
         "sampler_logprob",
         "Log-probability that the sampler reported for the token when it drew it; NULL where the sampler reports none.",
@@ -173,6 +180,14 @@ ROLLUPS: tuple[Column, ...] = (
     Column("n_rescored", pa.int64(), "Tokens scored again after the step (`--probe_rescore`). NULL if none were."),
     _ranked("sum_shift", pa.float64(), "Σ over rescored tokens of the change of log p(rank k) by the step."),
     _ranked("forking_sum_shift", pa.float64(), "Σ over rescored forking tokens of that change."),
+    Column(
+        "sum_entropy_push",
+        pa.float64(),
+        "Σ over tokens of the entropy push; NULL where no loss was seen.",
+    ),
+    Column("forking_sum_entropy_push", pa.float64(), "Σ over forking tokens of the entropy push."),
+    Column("sum_entropy_shift", pa.float64(), "Σ over rescored tokens of the change of H by the step."),
+    Column("forking_sum_entropy_shift", pa.float64(), "Σ over rescored forking tokens of that change."),
     Column(
         "entropy_histogram",
         pa.list_(pa.int64()),

@@ -11,7 +11,9 @@ import re
 from typing import Any
 
 _READS_ROWS = re.compile(
-    r"\b(all_tokens|tokens|token_push|token_push_terms|push_under|token_gradient|mismatch)\b", re.I
+    r"\b(all_tokens|tokens|token_push|token_push_terms|push_under|token_entropy_push|entropy_push_under|credit_under|"
+    r"token_gradient|mismatch)\b",
+    re.I,
 )
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.S)
 

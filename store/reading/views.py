@@ -25,6 +25,8 @@ VIEWS = (
     "concentration",
     "push",
     "token_push",
+    "entropy_push",
+    "token_entropy_push",
     "mismatch",
     "token_gradient",
     "runs",

@@ -31,7 +31,7 @@ class Credit:
         ratio: (B, T) γ.
         smoothing: (B, T) s.
         entropy_weight: (B, T) h, or None where the loss has no entropy term.
-        collision_logprob: (B, T) Σ_v p_v² log p_v; needed with `entropy_weight` alone.
+        entropy_slope: (B, T) Σ_v p_v² (log p_v + H)²; needed with `entropy_weight` alone.
         smoothing_k: how many candidates share s.
         smoothing_weighting: `uniform` or `softmax`.
     """
@@ -40,26 +40,28 @@ class Credit:
     ratio: Array
     smoothing: Array
     entropy_weight: Array | None = None
-    collision_logprob: Array | None = None
+    entropy_slope: Array | None = None
     smoothing_k: int = 0
     smoothing_weighting: str = "uniform"
 
 
 @dataclass(frozen=True)
 class Shift:
-    """How log p(rank k) of some tokens changed by an optimizer step, measured by scoring them again.
+    """How log p(rank k) and the entropy of some tokens changed by an optimizer step, measured by scoring them again.
 
     Attributes:
         verdict: (B,) int8, index into `schema.VERDICTS`.
         mask: (B, T) bool, tokens that count in the loss.
         forking: (B, T) bool, under the distributions before the step.
         shift: (B, T, K) after minus before.
+        entropy_shift: (B, T) the same of the entropy; None where it is not known.
     """
 
     verdict: Array
     mask: Array
     forking: Array
     shift: Array
+    entropy_shift: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class TokenBatch:
         credit: what the loss does at each token, or None where no loss was seen.
         sampler_logprob: (B, T) log-probability that the sampler reported for the token when it drew it, NaN where it
             reported none; None where no sampler reports any.
+        collision_logprob: (B, T) Σ_v p_v² log p_v; None where it is not known, and with it the entropy push.
         responses: columns of `responses` for rows to write with the batch, where nobody else writes them.
     """
 
@@ -99,6 +102,7 @@ class TokenBatch:
     top_id: Array
     credit: Credit | None = None
     sampler_logprob: Array | None = None
+    collision_logprob: Array | None = None
     responses: Mapping[str, Sequence[Any]] | None = None
 
 

@@ -134,13 +134,18 @@ def token_table(batch: TokenBatch, *, k: int, attempt: int, worker: int, rows: L
         "logprob": batch.logprob[mask],
         "rank": batch.rank[mask],
     }
-    whole = {"entropy": batch.entropy, "collision": batch.collision, "forking": batch.forking}
+    whole = {
+        "entropy": batch.entropy,
+        "collision": batch.collision,
+        "collision_logprob": batch.collision_logprob,
+        "forking": batch.forking,
+    }
     columns |= {name: values[mask] for name, values in whole.items() if values is not None}
     if (credit := batch.credit) is not None:
         columns |= {"ratio": credit.ratio[mask], "weight": credit.weight[mask], "smoothing": credit.smoothing[mask]}
-        if credit.entropy_weight is not None and credit.collision_logprob is not None:
+        if credit.entropy_weight is not None:
             columns["entropy_weight"] = credit.entropy_weight[mask]
-            columns["collision_logprob"] = credit.collision_logprob[mask]
+            columns |= {} if credit.entropy_slope is None else {"entropy_slope": credit.entropy_slope[mask]}
     if batch.sampler_logprob is not None:
         reported = batch.sampler_logprob[mask].astype(np.float32)
         columns["sampler_logprob"] = pa.array(reported, mask=np.isnan(reported))

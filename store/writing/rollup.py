@@ -13,7 +13,7 @@ import numpy as np
 
 from ..layout.schema import ENTROPY_BIN_WIDTH, ENTROPY_BINS, VERDICTS
 from .batch import Array, Shift, TokenBatch
-from .push import push_on_ranks
+from .push import entropy_push, push_on_ranks
 
 
 class Rollup:
@@ -31,8 +31,10 @@ class Rollup:
         finite = np.isfinite(logprob) & np.isfinite(top).all(-1)
         for values in seen:
             finite &= np.isfinite(values)
+        if batch.collision_logprob is not None:
+            finite &= np.isfinite(batch.collision_logprob)
         counted = batch.mask & finite
-        push = push_on_ranks(batch, self._k)
+        push, of_entropy = push_on_ranks(batch, self._k), entropy_push(batch)
         for code in np.unique(batch.verdict):
             rows = batch.verdict == code
             mask = counted[rows]
@@ -50,24 +52,29 @@ class Rollup:
             forking = batch.forking[rows] & mask
             entropy, collision = (np.where(mask, values[rows], 0.0) for values in seen)
             self._add_whole(int(code), mask, forking, entropy, collision, ranked)
-            forked = forking[..., None]
-            self._add_ranked(int(code), "push", None if push is None else push[rows], mask[..., None], forked)
+            unknown = np.full((*mask.shape, self._k), np.nan)
+            self._add_split(int(code), "push", unknown if push is None else push[rows], mask, forking)
+            alone = unknown[..., 0] if of_entropy is None else of_entropy[rows]
+            self._add_split(int(code), "entropy_push", alone, mask, forking)
 
     def add_shift(self, shift: Shift) -> None:
         """Count a micro-batch that was scored again after its step."""
         for code in np.unique(shift.verdict):
             rows = shift.verdict == code
             counted = shift.mask[rows] & np.isfinite(shift.shift[rows]).all(-1)
+            if shift.entropy_shift is not None:
+                counted &= np.isfinite(shift.entropy_shift[rows])
             self._into(self._sums.setdefault(int(code), {}), n_rescored=int(counted.sum()))
-            forked = (shift.forking[rows] & counted)[..., None]
-            self._add_ranked(int(code), "shift", shift.shift[rows][..., : self._k], counted[..., None], forked)
+            forking = shift.forking[rows] & counted
+            self._add_split(int(code), "shift", shift.shift[rows][..., : self._k], counted, forking)
+            if shift.entropy_shift is not None:
+                self._add_split(int(code), "entropy_shift", shift.entropy_shift[rows], counted, forking)
 
-    def _add_ranked(self, code: int, name: str, values: Array | None, counted: Array, forked: Array) -> None:
-        """Add (B, T, K) values to `sum_<name>` and `forking_sum_<name>`; None makes the sums unknown (NaN)."""
-        if values is None:
-            values = np.full((*counted.shape[:2], self._k), np.nan)
-        sums = {f"sum_{name}": counted, f"forking_sum_{name}": forked}
-        terms = {key: np.where(where, values, 0.0).sum((0, 1), np.float64) for key, where in sums.items()}
+    def _add_split(self, code: int, name: str, values: Array, counted: Array, forking: Array) -> None:
+        """Add (B, T) or (B, T, K) values to `sum_<name>` and `forking_sum_<name>`; NaN makes the sums unknown."""
+        sums = {f"sum_{name}": counted, f"forking_sum_{name}": forking}
+        deep = (..., *(None,) * (values.ndim - 2))
+        terms = {key: np.where(where[deep], values, 0.0).sum((0, 1), np.float64) for key, where in sums.items()}
         self._into(self._sums.setdefault(code, {}), **terms)
 
     def _add(self, code: int, mask: Array, nonfinite: Array, first: Array, logprob: Array, top: Array) -> None:

@@ -17,7 +17,8 @@ from simko.store.reading.loaded_runs import SMALL
 from simko.store.reading.views import VIEWS
 from simko.store.writing.recorder import Recorder
 
-DERIVED = [view for view in VIEWS if view not in ("tokens", "token_push", "token_gradient", "mismatch")]
+OF_TOKEN_ROWS = ("tokens", "token_push", "token_entropy_push", "token_gradient", "mismatch")
+DERIVED = [view for view in VIEWS if view not in OF_TOKEN_ROWS]
 BASE = [f"all_{table}" for table in ("rollups", "responses", "evals", "costs")] + [*SMALL, "lambda_k"]
 """What the other views are made of, by the same SQL here and in the catalog; `lambda_k` is kept up by itself."""
 

@@ -85,6 +85,8 @@ def oracle():
             "logsumexp": x.logsumexp(-1),
             "rank": (x > chosen).sum(1) + 1,
             "collision": p.square().sum(-1),
+            "collision_logprob": -(p * torch.special.entr(p)).sum(-1),
+            "entropy_slope": (p * torch.special.entr(p).sum(-1, keepdim=True) - torch.special.entr(p)).square().sum(-1),
             "top_logprob": log_p.gather(1, top_id),
             "top_id": top_id,
         }

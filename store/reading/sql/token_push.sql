@@ -4,15 +4,15 @@
 CREATE OR REPLACE VIEW token_push_terms AS
 SELECT t.run, t.attempt, t.step, t.worker, t.response_id, t.position, t.token_id, t.text, t.forking, t.rank, t.logprob,
        t.ratio, t.weight, coalesce(t.smoothing, 0)::DOUBLE AS smoothing, coalesce(t.entropy_weight, 0)::DOUBLE AS h,
-       coalesce(t.collision_logprob, 0)::DOUBLE AS collision_logprob, t.collision::DOUBLE AS collision,
-       t.entropy::DOUBLE AS entropy, t.logp[:a.probe_k] AS logp, t.ids[:a.probe_k] AS ids, a.smoothing_k,
+       t.collision_logprob::DOUBLE AS collision_logprob, t.collision::DOUBLE AS collision,
+       t.entropy::DOUBLE AS entropy, t.entropy_slope::DOUBLE AS entropy_slope, t.logp[:a.probe_k] AS logp, t.ids[:a.probe_k] AS ids, a.smoothing_k,
        a.smoothing_weighting,
        -- A new list: DuckDB's products of lists look at the NULLs behind the end of a slice, too
        list_transform(t.logp[:a.probe_k], lambda x: exp(x::DOUBLE)) AS p, r.verdict, r.advantage,
-       r.right_share, r.wrong_share
+       r.response_advantage, r.right_share, r.wrong_share
 FROM tokens t JOIN attempts a ON a.run = t.run AND a.attempt = t.attempt
 LEFT JOIN (
-    SELECT run, attempt, response_id, verdict,
+    SELECT run, attempt, response_id, verdict, advantage AS response_advantage,
            coalesce((reward - avg(reward) OVER g) / (coalesce(stddev_samp(reward) OVER g, 1) + 1e-4), 0) AS advantage,
            -- of the tokens of the whole rollout batch, those of right and of wrong answers
            sum(CASE WHEN verdict = 'right' THEN n_tokens ELSE 0 END) OVER b / nullif(sum(n_tokens) OVER b, 0) AS right_share,
@@ -33,7 +33,8 @@ CREATE OR REPLACE MACRO smoothing_shares(p, ranks, weighting) AS
 
 CREATE OR REPLACE VIEW token_push AS
 SELECT run, attempt, step, worker, response_id, position, token_id, text, verdict, forking, weight, smoothing,
-       CASE WHEN weight IS NULL OR (smoothing > 0 AND smoothing_k NOT BETWEEN 1 AND len(p)) THEN NULL
+       CASE WHEN weight IS NULL OR (smoothing > 0 AND smoothing_k NOT BETWEEN 1 AND len(p))
+                 OR (h <> 0 AND collision_logprob IS NULL) THEN NULL
             WHEN h = 0 THEN push_list(weight, smoothing, smoothing_shares(p, smoothing_k, smoothing_weighting), p, ids,
                                       token_id, logprob, collision)
             ELSE list_transform(
@@ -43,11 +44,11 @@ SELECT run, attempt, step, worker, response_id, position, token_id, text, verdic
        END AS push
 FROM token_push_terms;
 
--- What a method would have pushed on the same rollouts, by step, verdict and rank, over the logged token rows.
+-- The logged token rows with the weight w that a method would have given them, on the same rollouts.
 -- method: grpo, simko, psr, nsr or w_reinforce; GRPO's advantages from the rewards, clipping at 1 ± epsilon, forks by
--- the run's own forking rule, smoothing shared equally by the top `smoothed` candidates. psr, nsr and w_reinforce take the
+-- the run's own forking rule. psr, nsr and w_reinforce take the
 -- mean over the tokens of the verdicts they keep, over the whole rollout batch, as the trainer does. Complete steps only.
-CREATE OR REPLACE MACRO push_under(method, alpha := 0.01, smoothed := 3, lambda_top1 := 1.1, epsilon := 0.2) AS TABLE
+CREATE OR REPLACE MACRO credit_under(method, lambda_top1, epsilon) AS TABLE
 WITH credited AS (
     SELECT *, CASE method
                   WHEN 'psr' THEN CASE WHEN verdict = 'right' THEN 1 / right_share ELSE 0 END
@@ -60,14 +61,18 @@ WITH credited AS (
                   ELSE error('push_under knows grpo, simko, psr, nsr and w_reinforce, not ' || method) END AS a
     FROM token_push_terms t SEMI JOIN (FROM steps WHERE complete) s ON s.run = t.run AND s.step = t.step
     WHERE ratio IS NOT NULL
-),
-pushed AS (
+)
+SELECT *, CASE WHEN (a > 0 AND ratio > 1 + epsilon) OR (a < 0 AND ratio < 1 - epsilon) THEN 0
+               ELSE a * ratio::DOUBLE END AS w
+FROM credited;
+
+-- What a method would have pushed, by step, verdict and rank: smoothing shared equally by the top `smoothed` candidates.
+CREATE OR REPLACE MACRO push_under(method, alpha := 0.01, smoothed := 3, lambda_top1 := 1.1, epsilon := 0.2) AS TABLE
+WITH pushed AS (
     SELECT run, step, verdict, forking,
-           push_list(CASE WHEN (a > 0 AND ratio > 1 + epsilon) OR (a < 0 AND ratio < 1 - epsilon) THEN 0
-                          ELSE a * ratio::DOUBLE END,
-                     CASE WHEN method = 'simko' AND forking AND verdict = 'right' THEN alpha ELSE 0 END,
+           push_list(w, CASE WHEN method = 'simko' AND forking AND verdict = 'right' THEN alpha ELSE 0 END,
                      smoothing_shares(p, smoothed, 'uniform'), p, ids, token_id, logprob, collision) AS push
-    FROM credited
+    FROM credit_under(method, lambda_top1, epsilon)
 ),
 ranks AS (
     SELECT run, step, verdict, forking, unnest(push) AS push, generate_subscripts(push, 1) AS k FROM pushed

@@ -21,7 +21,8 @@ def test_equals_definitions(oracle):
         result, expected = ranked_statistics(logits, labels, k, backend="compile"), oracle(logits, labels, k)
         assert torch.equal(result.rank, expected["rank"]), name
         assert torch.equal(result.top_id, expected["top_id"]), name
-        for field in ("logprob", "entropy", "collision", "top_logprob", "logsumexp"):
+        moments = ("entropy", "collision", "collision_logprob", "entropy_slope")
+        for field in ("logprob", *moments, "top_logprob", "logsumexp"):
             value = getattr(result, field).double()
             torch.testing.assert_close(value, expected[field], atol=1e-4, rtol=1e-6, msg=f"{name}: {field}")
 

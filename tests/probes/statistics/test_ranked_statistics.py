@@ -20,7 +20,7 @@ def test_equals_definitions(name, logits, labels, k, oracle):
     assert torch.equal(result.top_id, expected["top_id"])
     # Sums of 152k float32 terms differ by 1.02e-4 on some processors.
     tolerance = 1e-12 if logits.dtype == torch.float64 else 1e-5 if logits.size(1) < 100_000 else 2e-4
-    for field in ("entropy", "collision"):
+    for field in ("entropy", "collision", "collision_logprob", "entropy_slope"):
         torch.testing.assert_close(getattr(result, field).double(), expected[field], atol=tolerance, rtol=0)
     for field in ("logprob", "top_logprob", "logsumexp"):
         value = getattr(result, field).double()

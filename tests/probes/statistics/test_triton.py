@@ -45,7 +45,7 @@ def test_equals_definitions(kernels, name, logits, labels, k, oracle):
     result, expected = kernels.forward(logits, labels, k, LogitTransform()), oracle(logits, labels, k)
     assert torch.equal(result.rank, expected["rank"])
     assert torch.equal(result.top_id, expected["top_id"])
-    for field in ("entropy", "collision"):
+    for field in ("entropy", "collision", "collision_logprob", "entropy_slope"):
         torch.testing.assert_close(getattr(result, field).double(), expected[field], atol=1e-4, rtol=0)
     for field in ("logprob", "top_logprob", "logsumexp"):
         torch.testing.assert_close(getattr(result, field).double(), expected[field], atol=1e-4, rtol=1e-6)
@@ -94,7 +94,7 @@ def test_nan_and_infinity_stay_in_their_rows(kernels):
 def test_no_rows_and_rows_that_are_not_contiguous(kernels):
     logits, labels = random_logits(6, 900)
     empty = kernels.forward(logits[:0], labels[:0], 3, LogitTransform())
-    assert [tuple(field.shape) for field in empty] == [(0,)] * 6 + [(0, 3)] * 2
+    assert [tuple(field.shape) for field in empty] == [(0,)] * 7 + [(0, 3)] * 2
     for view in (logits[::2], logits.T.contiguous().T[::2]):
         result = kernels.forward(view, labels[::2], 3, LogitTransform())
         expected = kernels.forward(view.contiguous(), labels[::2].contiguous(), 3, LogitTransform())

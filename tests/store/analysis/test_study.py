@@ -357,10 +357,11 @@ def test_a_push_that_comes_true_correlates_fully_with_its_shift(tmp_path):
         outcomes = Outcomes(study)
         fits = {(f.label, f.rank, f.kind): f for f in push_fits(outcomes)}
         available = foretold(outcomes, "GRPO", every=1)
-    for rank in (1, 2, 3):
+    for rank in (1, 2, 3, None):
         same = fits["GRPO", rank, "same tokens"]
         assert same.r.mean == pytest.approx(1, abs=1e-6) and same.agreement.mean == 1
-        assert abs(fits["GRPO", rank, "next step, other tokens"].r.mean) < 0.5  # noise here
+        if rank is not None:  # the entropy of these runs never changes
+            assert abs(fits["GRPO", rank, "next step, other tokens"].r.mean) < 0.5  # noise here
     assert [(f.method, f.rank) for f in available] == [(m, r) for m in ("psr", "nsr") for r in (1, 2, 3)]
 
 

@@ -25,6 +25,9 @@ SINCE = {  # column → the version that has it first
     ("rollups", "sum_push_1"): 2,
     ("rollups", "sum_shift_1"): 2,
     ("tokens", "sampler_logprob"): 5,
+    ("tokens", "collision_logprob"): 6,
+    ("rollups", "sum_entropy_push"): 6,
+    ("rollups", "sum_entropy_shift"): 6,
 }
 
 

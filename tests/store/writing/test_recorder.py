@@ -81,7 +81,17 @@ def test_floats_have_no_dictionary_and_names_repeat_do(tmp_path):
     assert "RLE_DICTIONARY" not in columns["logp_1"].encodings
     assert columns["logp_1"].compression == "ZSTD"
     split = {name for name, column in columns.items() if "BYTE_STREAM_SPLIT" in column.encodings}
-    assert split == {"logprob", "sampler_logprob", "entropy", "collision", "logp_1", "logp_2", "logp_3", "logp_4"}
+    assert split == {
+        "logprob",
+        "sampler_logprob",
+        "entropy",
+        "collision",
+        "collision_logprob",
+        "logp_1",
+        "logp_2",
+        "logp_3",
+        "logp_4",
+    }
     assert {columns[name].physical_type for name in split} == {"FLOAT"}  # all that older readers know to put together
 
 

@@ -17,7 +17,7 @@ from simko.probes import Probe
 from simko.store import Recorder, TokenBatch
 from simko.store.layout.run import create_or_resume
 from simko.store.writing.batch import Credit
-from simko.store.writing.push import push_on_ranks
+from simko.store.writing.push import entropy_push, push_on_ranks
 from simko.store.writing.rollup import Rollup
 from simko.trainers.engine.logit_gradient import logit_gradient
 from simko.trainers.engine.trainer import RankedGRPOTrainer
@@ -58,13 +58,21 @@ def change_along(direction, logits):
     return direction - (logits.softmax(-1) * direction).sum(-1, keepdim=True)
 
 
+def entropy_change_along(direction, logits):
+    """(B, T) how the entropy changes to first order when the logits move along a direction, by autograd."""
+    logits = logits.detach().requires_grad_(True)
+    log_p = logits.log_softmax(-1)
+    entropy = -(log_p.exp() * log_p).sum(-1)
+    return (torch.autograd.grad(entropy.sum(), logits)[0] * direction).sum(-1)
+
+
 @pytest.mark.parametrize("weight_of_entropy", [0.0, 0.05], ids=["", "entropy bonus"])
 @pytest.mark.parametrize(
     ("method", "options"),
     [*((m, []) for m in ("grpo", *OBJECTIVES)), *(("simko", o) for o in SIMKO)],
     ids=lambda v: v if isinstance(v, str) else " ".join(v),
 )
-def test_push_is_the_derivative_of_the_ranked_log_probabilities(method, options, weight_of_entropy):
+def test_push_is_the_derivative_of_ranked_log_probabilities_and_of_the_entropy(method, options, weight_of_entropy):
     logits, token, old, mask, advantages, right = micro_batch(1)
     logits.requires_grad_(True)
     made = None if method == "grpo" else objective(method, *options)
@@ -85,6 +93,10 @@ def test_push_is_the_derivative_of_the_ranked_log_probabilities(method, options,
     push = push_on_ranks(as_token_batch(logits.detach(), token, mask, right, k, credit), k)
     np.testing.assert_allclose(push, expected.gather(-1, ranked.indices), rtol=1e-10, atol=1e-12)
     assert np.abs(push).max() > 0.01
+    of_entropy = entropy_push(as_token_batch(logits.detach(), token, mask, right, k, credit))
+    expected = entropy_change_along(-gradient * per_token[..., None], logits)
+    np.testing.assert_allclose(of_entropy, expected, rtol=1e-10, atol=1e-12)
+    assert np.abs(of_entropy).max() > 0.01
     if method == "simko" and "negative" not in options:
         assert (credit.smoothing[mask] > 0).any()
 
@@ -107,6 +119,7 @@ def as_token_batch(logits, token, mask, right, k, credit):
     p, ranked = logp.exp(), logp.topk(k, -1)
     logprob = logp.gather(-1, token[..., None])
     h = credit.entropy_weight
+    slope = (p * (logp - (p * logp).sum(-1, keepdim=True))).square().sum(-1)
     return TokenBatch(
         step=1,
         response_id=np.arange(len(token)),
@@ -117,6 +130,7 @@ def as_token_batch(logits, token, mask, right, k, credit):
         rank=((logp > logprob).sum(-1) + 1).numpy(),
         entropy=-(p * logp).sum(-1).numpy(),
         collision=(p * p).sum(-1).numpy(),
+        collision_logprob=(p * p * logp).sum(-1).numpy(),
         forking=np.zeros(mask.shape, bool),
         top_logprob=ranked.values.numpy(),
         top_id=ranked.indices.numpy(),
@@ -125,7 +139,7 @@ def as_token_batch(logits, token, mask, right, k, credit):
             ratio=credit.ratio.numpy(),
             smoothing=credit.smoothing.numpy(),
             entropy_weight=None if h is None else h.numpy(),
-            collision_logprob=None if h is None else (p * p * logp).sum(-1).numpy(),
+            entropy_slope=None if h is None else slope.numpy(),
             smoothing_k=credit.smoothing_k,
             smoothing_weighting=credit.smoothing_weighting,
         ),
@@ -227,6 +241,8 @@ def test_the_logged_push_of_a_training_run_is_that_of_its_own_loss(method, colle
         expected = expected.gather(-1, torch.as_tensor(batch.top_id[mask]).long()).numpy()
         np.testing.assert_allclose(push, expected, rtol=2e-3, atol=2e-5)
         moved = max(moved, np.abs(push).max())
+        expected = entropy_change_along(direction, step.logits.double()).numpy()
+        np.testing.assert_allclose(entropy_push(batch)[batch.mask], expected, rtol=2e-3, atol=2e-5)
     assert moved > 0.01
     assert {(s.shift.shape[-1], s.mask.shape[0]) for s in recorder.shifts} == {(4, 16)} and len(recorder.shifts) == 2
 
@@ -238,6 +254,8 @@ def test_scoring_again_measures_what_the_step_did(collected):
     assert shift.shift[shift.mask].any()
     assert np.all(before + shift.shift <= 1e-5)  # they are log-probabilities still
     assert np.all(np.diff(before + shift.shift, axis=-1)[shift.mask] <= 1e-5)  # and in order
+    entropy = (recorder.batches[1].entropy + shift.entropy_shift)[shift.mask]
+    assert shift.entropy_shift[shift.mask].any() and np.all((entropy >= -1e-5) & (entropy <= np.log(19) + 1e-5))
 
 
 @pytest.mark.parametrize("method", TRAINED)
