@@ -42,7 +42,7 @@ def rank_profile(frame: pd.DataFrame, looks: Looks) -> go.Figure:
                 line(
                     figure, panel, run, part["k"], part[column], looks,
                     dotted=when == "first", markers=True, in_legend=when == "latest",
-                    hover=f"{_end(when, part)}, rank %{{x}}: %{{y:.4f}}",
+                    hover=f"{_end(str(when), part)}, rank %{{x}}: %{{y:.4f}}",
                 )  # fmt: skip
     figure.update_xaxes(dtick=1)
     figure.update_yaxes(type="log", dtick=1, minor={"showgrid": False}, exponentformat="power", tickfont={"size": 10})
@@ -64,7 +64,7 @@ def pass_curves(frame: pd.DataFrame, looks: Looks) -> go.Figure:
                 line(
                     figure, place, run, part["k"], part["pass_at_k"], looks,
                     dotted=when == "first", markers=True, in_legend=when == "latest",
-                    hover=f"{_end(when, part)}, k = %{{x}}: %{{y:.1%}}",
+                    hover=f"{_end(str(when), part)}, k = %{{x}}: %{{y:.1%}}",
                 )  # fmt: skip
     powers = [2**i for i in range(int(np.log2(max(frame["k"].max(), 2))) + 1)]
     figure.update_xaxes(type="log", tickvals=powers, ticktext=[str(k) for k in powers])

@@ -64,8 +64,8 @@ def _table(table: pd.DataFrame, ages: dict[str, float | None]) -> None:
     number = st.column_config.NumberColumn
     shown = table.assign(
         status=[
-            state_in_words(*row, ages.get(run))
-            for run, *row in table[["run", "status", "last_seen", "dropped"]].itertuples(index=False)
+            state_in_words(status, last_seen, lost, ages.get(run))
+            for run, status, last_seen, lost in table[["run", "status", "last_seen", "dropped"]].itertuples(index=False)
         ],
         pass_most_k=[_most(k) for k in table["most"]],
         pass_1=100 * table["pass_1"],

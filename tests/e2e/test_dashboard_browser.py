@@ -87,13 +87,7 @@ def serve(tmp_path_factory):
         log = home / f"{port}.log"
         own = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home)}
         with log.open("wb") as output:
-            server = subprocess.Popen(
-                command,
-                stdout=output,
-                stderr=output,
-                cwd=home,
-                env={**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home)},
-            )
+            server = subprocess.Popen(command, stdout=output, stderr=output, cwd=home, env=own)
         started.append(server)
         address = f"http://127.0.0.1:{port}"
         for _ in range(600):
