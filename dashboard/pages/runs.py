@@ -10,7 +10,7 @@ import streamlit as st
 from ...store.layout.liveness import in_words
 from ...store.reading.incomplete_steps import incomplete_steps
 from ...store.reading.named_queries import named_query
-from ..components.view import View, empty, heading, live, plain, tell_breaks
+from ..components.view import View, breaks_of, empty, heading, live, plain, tell_breaks
 
 
 def show() -> None:
@@ -49,7 +49,7 @@ def draw(view: View) -> None:
         st.subheader("What was recorded")
         st.markdown("Figures of two runs compare only where these agree.")
         st.dataframe(_semantics(view, list(table["run"])), hide_index=True, width="stretch")
-        tell_breaks(view)
+        tell_breaks(breaks_of(view))
 
 
 def _table(table: pd.DataFrame) -> None:
