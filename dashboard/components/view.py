@@ -66,13 +66,19 @@ _BREAKS = "SELECT run, step, change FROM breaks WHERE run IN (SELECT unnest($1))
 
 def over_steps(view: View, figure: go.Figure, key: str) -> None:
     """Show a figure over steps, with a line where a run was resumed with figures that mean something else."""
-    live_chart(panels.mark_breaks(figure, view.frame(_BREAKS), view.looks), key=key)
-    tell_breaks(view)
+    breaks = breaks_of(view)
+    live_chart(panels.mark_breaks(figure, breaks, view.looks), key=key)
+    tell_breaks(breaks)
 
 
-def tell_breaks(view: View) -> None:
-    """A line for each place where a run was resumed with figures that mean something else."""
-    for run, step, change in view.frame(_BREAKS).itertuples(index=False):
+def breaks_of(view: View) -> pd.DataFrame:
+    """Where a run was resumed with figures that mean something else: run, step (the last one before), change."""
+    return view.frame(_BREAKS)
+
+
+def tell_breaks(breaks: pd.DataFrame) -> None:
+    """A line for each of `breaks_of`."""
+    for run, step, change in breaks.itertuples(index=False):
         st.caption(f"{plain(run)} was resumed after step {step} with another meaning of its figures: {plain(change)}.")
 
 

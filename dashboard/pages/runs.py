@@ -11,7 +11,7 @@ from ...store.reading.incomplete_steps import incomplete_steps
 from ...store.reading.named_queries import named_query
 from ..components.names import literal_frame
 from ..components.run_states import age_of, standstills, state_in_words
-from ..components.view import View, empty, heading, live, plain, tell_breaks, tell_subset
+from ..components.view import View, breaks_of, empty, heading, live, plain, tell_breaks, tell_subset
 
 
 def show() -> None:
@@ -57,7 +57,7 @@ def draw(view: View) -> None:
         st.dataframe(
             literal_frame(_semantics(view, list(table["run"]))), hide_index=True, placeholder="–", width="stretch"
         )
-        tell_breaks(view)
+        tell_breaks(breaks_of(view))
 
 
 def _table(table: pd.DataFrame, ages: dict[str, float | None]) -> None:

@@ -157,3 +157,16 @@ def test_figures_are_json_without_colours_of_a_theme():
     figure = json.loads(charts.concentration_scatter(frame, LOOKS, x_title="Λ(1) (nats)", y_title="pass@8").to_json())
     assert figure["layout"]["paper_bgcolor"] == "rgba(0,0,0,0)"
     assert "color" not in figure["layout"]["font"]
+
+
+def test_figures_of_the_same_panels_share_nothing():
+    given = (["one", "two"], "nats", panels.STEP)
+    untouched = panels.panels(*given)
+    drawn = panels.panels(*given)
+    panels.line(drawn, 1, "a", [1, 2, 3], [1.0, 2.0, 3.0], LOOKS)
+    drawn.update_xaxes(dtick=1)
+    drawn.update_layout(height=77)
+    drawn.layout.annotations[0].text = "three"
+    assert drawn.data[0].xaxis == "x2"
+    assert panels.panels(*given).to_dict() == untouched.to_dict()
+    assert untouched.to_dict() == panels._empty_panels.__wrapped__(tuple(given[0]), *given[1:], 330).to_dict()
