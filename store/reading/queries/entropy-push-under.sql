@@ -1,7 +1,7 @@
 -- what each method would have pushed the entropy towards on a run's own rollouts, mean over its steps
--- Nats a token in units of the loss; `from_right` and `from_wrong` are parts of it, `forking_push` the part of forking tokens.
+-- Nats per token in units of the loss; `from_right` and `from_wrong` are parts of it, `forking_push` the part of forking tokens.
 -- GRPO's advantages, clip at 1 ± epsilon; SimKO with `alpha`. Limit: the rollouts are those of the run, not of the method.
--- Steps without Σp² log p at every token are left out. Reads every token row, once a method.
+-- Steps without Σp² log p at every token are left out. Reads every token row, once per method.
 -- $alpha = 0.1: SimKO's smoothing
 -- $epsilon = 0.2: how far from 1 ratios are clipped
 WITH under AS (

@@ -9,7 +9,7 @@ from simko.store.reading.named_queries import named_queries
 from simko.store.reading.sampled_rows import reads_token_rows, rows_in_words, sampled_runs
 from simko.store.writing.row_sampling import LoggedRows
 
-EXACT = ("rollups", "lambda_k", "pass_at_k", "concentration", "push", "responses", "evals")
+EXACT = ("rollups", "lambda_k", "pass_at_k", "concentration", "push", "entropy_push", "responses", "evals")
 
 
 @pytest.fixture(scope="module")
