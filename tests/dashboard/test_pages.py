@@ -193,7 +193,7 @@ def stopped_writer(tmp_path):
         process.kill()
 
 
-@pytest.mark.parametrize("page", ["runs", "health"])
+@pytest.mark.parametrize("page", ["runs", pytest.param("health", marks=pytest.mark.slow)])
 def test_a_writer_that_is_stopped_is_silent_and_one_that_hangs_is_told_by_its_age(show, stopped_writer, page):
     (sign,) = (stopped_writer / "run" / "manifest").glob(".alive-*")
     app = show(page, stopped_writer)
@@ -325,7 +325,9 @@ def test_the_sidebar_chooses_runs_and_verdict(show, runs):
     assert "No run is selected" in healthy(app).info[0].value
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page", [page if page in ("runs", "push") else pytest.param(page, marks=pytest.mark.slow) for page in PAGES]
+)
 def test_the_chosen_verdict_is_applied_or_said_not_to_be(show, runs, page):
     app = show(page, runs)
     before = figures(app)
@@ -416,6 +418,7 @@ def test_untrusted_text_is_never_markup(show, tmp_path):
     assert "<img" not in json.dumps(figures(app))
 
 
+@pytest.mark.slow
 def test_long_tokens_and_prompts_are_cut_and_can_be_read_in_full(show, tmp_path):
     run = write_demonstration_run(tmp_path, name="run", steps=1, responses=8)
     vocabulary = pq.read_table(run / "vocabulary.parquet").to_pydict()
