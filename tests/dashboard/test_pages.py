@@ -343,6 +343,16 @@ def test_the_chosen_verdict_is_applied_or_said_not_to_be(show, runs, page):
         assert "wrong only" in json.dumps(wrong[0]["layout"])
 
 
+@pytest.mark.parametrize("page", [pytest.param(page, marks=pytest.mark.slow) for page in PAGES])
+def test_a_verdict_that_no_response_has_leaves_no_page_broken(show, tmp_path, page):
+    write_demonstration_run(tmp_path, name="run", steps=2, responses=8)
+    app = show(page, tmp_path)
+    app.sidebar.selectbox[0].set_value("unjudged").run()
+    healthy(app)
+    if page not in ("runs", "pass_at_k", "health"):
+        assert not figures(app) and "judged unjudged" in app.info[0].value
+
+
 def test_concentration_of_wrong_responses_is_theirs(show, runs):
     app = show("concentration", runs)
     app.sidebar.selectbox[0].set_value("wrong").run()
