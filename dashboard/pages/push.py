@@ -41,7 +41,7 @@ def draw(view: View) -> None:
     tell_subset(view, applies="the push", not_to="what arrived")
     names = {title: column for column, title in COLUMNS.items()}
     title = st.segmented_control("Tokens", list(names), default="all tokens", key="push_tokens") or "all tokens"
-    split = rows[rows["verdict"] != "all"].assign(y=rows[names[title]]).dropna(subset=["y"])
+    split = rows.assign(y=rows[names[title]])[rows["verdict"] != "all"].dropna(subset=["y"])
     if split.empty:
         return empty(view, f"No step with a known loss{judged(view)} in the selected runs yet.")
     figure = panels.of_subset(charts.push_over_steps(split, view.looks), view.verdict)
