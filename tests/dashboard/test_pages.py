@@ -169,6 +169,7 @@ def test_a_start_that_is_lost_is_not_called_the_first_step(show, torn):
     assert not any("first (step 1)" in hover or "<br>first (" in hover for hover in hovers)
 
 
+@pytest.mark.slow
 def test_a_whole_start_is_the_first_step(show, runs):
     app = show("lambda_k", runs)
     assert "earliest" not in captions(app)
@@ -353,6 +354,7 @@ def test_a_verdict_that_no_response_has_leaves_no_page_broken(show, tmp_path, pa
         assert not figures(app) and "judged unjudged" in app.info[0].value
 
 
+@pytest.mark.slow
 def test_concentration_of_wrong_responses_is_theirs(show, runs):
     app = show("concentration", runs)
     app.sidebar.selectbox[0].set_value("wrong").run()
@@ -454,6 +456,7 @@ def test_long_tokens_and_prompts_are_cut_and_can_be_read_in_full(show, tmp_path)
     assert all(len(text.value) < 1000 for text in app.text if text.value not in whole)
 
 
+@pytest.mark.slow
 def test_a_page_promises_only_what_will_come(show, young, tmp_path):
     write_demonstration_run(tmp_path, name="done", steps=2, responses=8)
     app = show("lambda_k", tmp_path)
@@ -467,6 +470,7 @@ def test_a_page_promises_only_what_will_come(show, young, tmp_path):
     assert "by itself" not in info.value and "turn Live on" in info.value
 
 
+@pytest.mark.slow
 def test_missing_values_are_a_dash(show, young):
     app = show("runs", young)
     assert app.dataframe[0].proto.placeholder == "–"
