@@ -159,7 +159,7 @@ def push_over_steps(frame: pd.DataFrame, looks: Looks) -> go.Figure:
             for verdict, part in rows.groupby("verdict", sort=True):
                 line(
                     figure, panel, run, part["step"], part["y"], looks,
-                    dotted=verdict != "right", in_legend=verdict == "right",
+                    dotted=verdict != "right", in_legend=verdict == rows["verdict"].min(),
                     hover=f"from {verdict} answers, step %{{x}}: %{{y:.3~g}}",
                 )  # fmt: skip
     figure.update_yaxes(zeroline=True, zerolinecolor="rgba(128,128,128,0.5)", zerolinewidth=1)

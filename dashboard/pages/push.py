@@ -6,7 +6,7 @@ import streamlit as st
 
 from ..components import charts, panels
 from ..components.live_chart import live_chart
-from ..components.view import View, empty, every_nth, heading, live, over_steps, tell_subset
+from ..components.view import View, empty, every_nth, heading, judged, live, over_steps, tell_subset
 
 _MOST_POINTS = 60
 _PUSHES = """
@@ -41,7 +41,9 @@ def draw(view: View) -> None:
     tell_subset(view, applies="the push", not_to="what arrived")
     names = {title: column for column, title in COLUMNS.items()}
     title = st.segmented_control("Tokens", list(names), default="all tokens", key="push_tokens") or "all tokens"
-    split = rows[rows["verdict"] != "all"].assign(y=rows[names[title]]).dropna(subset=["y"])
+    split = rows.assign(y=rows[names[title]])[rows["verdict"] != "all"].dropna(subset=["y"])
+    if split.empty:
+        return empty(view, f"No step with a known loss{judged(view)} in the selected runs yet.")
     figure = panels.of_subset(charts.push_over_steps(split, view.looks), view.verdict)
     over_steps(view, figure, key=f"push-{names[title]}")
     if every > 1:

@@ -142,6 +142,8 @@ def test_small_numbers_are_not_in_micro_and_hover_has_the_units_of_the_axis():
     figure = charts.push_over_steps(frame, LOOKS)
     assert figure.layout.yaxis.exponentformat == "power" and figure.layout.yaxis.minexponent == 4
     assert "%{y:.3~g}" in figure.data[0].hovertemplate  # -0.0002, where four decimals would say -0.0000
+    wrong = charts.push_over_steps(frame.assign(verdict="wrong"), LOOKS).data[0]
+    assert wrong.showlegend and wrong.line.dash == "dot"  # the run is named even if only wrong answers are chosen
     passes = frame.assign(pass_at_k=0.5, low=math.nan, high=math.nan, when="latest", panel="")
     for figure in (charts.pass_over_steps(passes, LOOKS), charts.pass_curves(passes, LOOKS)):
         assert "%" in figure.layout.yaxis.tickformat and "%{y:.1%}" in figure.data[0].hovertemplate

@@ -170,6 +170,7 @@ def test_a_start_that_is_lost_is_not_called_the_first_step(show, torn):
     assert not any("first (step 1)" in hover or "<br>first (" in hover for hover in hovers)
 
 
+@pytest.mark.slow
 def test_a_whole_start_is_the_first_step(show, runs):
     app = show("lambda_k", runs)
     assert "earliest" not in captions(app)
@@ -194,7 +195,7 @@ def stopped_writer(tmp_path):
         process.kill()
 
 
-@pytest.mark.parametrize("page", ["runs", "health"])
+@pytest.mark.parametrize("page", ["runs", pytest.param("health", marks=pytest.mark.slow)])
 def test_a_writer_that_is_stopped_is_silent_and_one_that_hangs_is_told_by_its_age(show, stopped_writer, page):
     (sign,) = (stopped_writer / "run" / "manifest").glob(".alive-*")
     app = show(page, stopped_writer)
@@ -326,7 +327,9 @@ def test_the_sidebar_chooses_runs_and_verdict(show, runs):
     assert "No run is selected" in healthy(app).info[0].value
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page", [page if page in ("runs", "push") else pytest.param(page, marks=pytest.mark.slow) for page in PAGES]
+)
 def test_the_chosen_verdict_is_applied_or_said_not_to_be(show, runs, page):
     app = show(page, runs)
     before = figures(app)
@@ -342,6 +345,17 @@ def test_the_chosen_verdict_is_applied_or_said_not_to_be(show, runs, page):
         assert "wrong only" in json.dumps(wrong[0]["layout"])
 
 
+@pytest.mark.parametrize("page", [pytest.param(page, marks=pytest.mark.slow) for page in PAGES])
+def test_a_verdict_that_no_response_has_leaves_no_page_broken(show, tmp_path, page):
+    write_demonstration_run(tmp_path, name="run", steps=2, responses=8)
+    app = show(page, tmp_path)
+    app.sidebar.selectbox[0].set_value("unjudged").run()
+    healthy(app)
+    if page not in ("runs", "pass_at_k", "health"):
+        assert not figures(app) and "judged unjudged" in app.info[0].value
+
+
+@pytest.mark.slow
 def test_concentration_of_wrong_responses_is_theirs(show, runs):
     app = show("concentration", runs)
     app.sidebar.selectbox[0].set_value("wrong").run()
@@ -417,6 +431,7 @@ def test_untrusted_text_is_never_markup(show, tmp_path):
     assert "<img" not in json.dumps(figures(app))
 
 
+@pytest.mark.slow
 def test_long_tokens_and_prompts_are_cut_and_can_be_read_in_full(show, tmp_path):
     run = write_demonstration_run(tmp_path, name="run", steps=1, responses=8)
     vocabulary = pq.read_table(run / "vocabulary.parquet").to_pydict()
@@ -442,6 +457,7 @@ def test_long_tokens_and_prompts_are_cut_and_can_be_read_in_full(show, tmp_path)
     assert all(len(text.value) < 1000 for text in app.text if text.value not in whole)
 
 
+@pytest.mark.slow
 def test_a_page_promises_only_what_will_come(show, young, tmp_path):
     write_demonstration_run(tmp_path, name="done", steps=2, responses=8)
     app = show("lambda_k", tmp_path)
@@ -455,6 +471,7 @@ def test_a_page_promises_only_what_will_come(show, young, tmp_path):
     assert "by itself" not in info.value and "turn Live on" in info.value
 
 
+@pytest.mark.slow
 def test_missing_values_are_a_dash(show, young):
     app = show("runs", young)
     assert app.dataframe[0].proto.placeholder == "–"

@@ -169,7 +169,18 @@ def test_a_run_is_followed_without_flicker_and_zoom_stays(serve, page, tmp_path)
         assert page.evaluate("[...plot.layout.xaxis.range, ...plot.layout.yaxis.range]") == zoomed
         assert page.evaluate("plot === document.querySelector('.js-plotly-plot') && plot.isConnected")
         assert page.evaluate("[window.plots.length, window.gone, window.faintest]") == [2, 0, 1]
+    finally:
+        writer.stop()
 
+
+@pytest.mark.slow
+def test_no_figure_of_any_page_is_dimmed_or_made_anew(serve, page, tmp_path):
+    writer = Writer(tmp_path / "runs")
+    try:
+        for _ in range(4):
+            writer.append()
+        page.goto(serve(tmp_path / "runs"))
+        writer.start()
         for name, figures in (("pass@K", 2), ("Entropy", 2), ("Push", 1), ("Health", 1)):
             page.get_by_role("link", name=name, exact=True).click()
             page.get_by_role("heading", level=2, name=HEADINGS.get(name, name)).first.wait_for()
@@ -204,6 +215,7 @@ def test_every_page_draws_and_a_token_can_be_asked(done, page):
     assert page.evaluate("document.querySelector('.js-plotly-plot').data[0].text.join().includes('sampled')")
 
 
+@pytest.mark.slow
 def test_the_first_page_opens_by_its_address(done, browser):
     page = browser.new_page()  # Streamlit asks for files below the address first, which is an error in the console
     page.set_default_timeout(60_000)
@@ -213,6 +225,7 @@ def test_the_first_page_opens_by_its_address(done, browser):
     page.close()
 
 
+@pytest.mark.slow
 def test_a_narrow_window_stacks_panels_and_a_shortened_name_is_told_in_full(done, browser):
     page = browser.new_page(viewport={"width": 400, "height": 800})
     page.set_default_timeout(60_000)
