@@ -1,4 +1,4 @@
-"""pass@k of a run beyond the size of its groups, over training, from its rollouts alone: an estimate, not a measurement.
+"""pass@k of a run beyond the size of its groups, over training, from rollouts alone: estimated, not measured.
 
 A run is cut into windows of equal length. Responses to one problem in a window are put together, as draws at the
 problem's mean success there. Up to the group's size pass@k is measured, without bias (Chen et al. 2021). Beyond it

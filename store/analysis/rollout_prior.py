@@ -1,4 +1,4 @@
-"""pass@k beyond the size of a group by empirical Bayes: a distribution of difficulty fitted to rollouts, with its doubt.
+"""pass@k beyond the size of a group: a distribution of difficulty fitted to rollouts, with its uncertainty.
 
 A problem's probability p of a right response is 0 with weight w₀, else its logit is drawn from one of two normal
 distributions. Normal, since the log-probability of a response is a sum over its tokens:
@@ -6,8 +6,8 @@ distributions. Normal, since the log-probability of a response is a sum over its
     G = w₀ δ₀ + w₁ logitnormal(μ₁, σ₁) + w₂ logitnormal(μ₂, σ₂),   c | p ~ Binomial(n, p)
     pass@k = ∫ 1 − (1 − p)^k dG
 
-The parameters are not fixed at their best fit, which would hide that rollouts hardly tell p = 0 from a small p: they are
-drawn from their posterior, under wide priors, and pass@k is computed for every draw.
+The parameters are not fixed at their best fit, which would hide that rollouts hardly tell p = 0 from a small p. They
+are drawn from their posterior, under wide priors; pass@k of these problems, given their c of n, is drawn with them.
 
 Sources: two-groups prior, Efron 2008; hierarchical pass@k, arXiv 2510.05197; the sampler, Goodman & Weare 2010.
 """

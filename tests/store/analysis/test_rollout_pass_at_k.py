@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simko.cli.simko import main
 from simko.store.analysis.estimators import pass_at_k
 from simko.store.analysis.rollout_bounds import CHI_SQUARED_1, GRID, Counts, bounds
 from simko.store.analysis.rollout_pass_at_k import FEWEST_PROBLEMS, estimate, over_training
 from simko.store.analysis.rollout_prior import posterior_pass_at_k
+from simko.store.demo.small_run import write_demonstration_run
 
 KS = (1, 4, 8, 64, 256)
 HUGE = 1e9
@@ -145,7 +149,7 @@ def log_of(rows, unjudged=0, break_after=None):
     connection.execute("CREATE TABLE breaks (step INT)")
     connection.executemany("INSERT INTO problems VALUES ('a', ?, 'rollouts', ?, ?, ?)", rows)
     connection.execute(
-        f"INSERT INTO responses SELECT 'a', step, 0 FROM problems, range(8 + {unjudged}) r WHERE r.range < n + {unjudged}"
+        f"INSERT INTO responses SELECT 'a', step, 0 FROM problems, range(9) r WHERE range < n + {unjudged}"
     )
     if break_after is not None:
         connection.execute("INSERT INTO breaks VALUES (?)", [break_after])
@@ -186,3 +190,21 @@ def test_what_cannot_be_told_is_told_why(options, info, reason):
 def test_one_response_per_problem_or_none_gives_no_estimate():
     rows = [(1, f"p{i}", 1, i % 2) for i in range(200)]
     assert "one response" in over_training(log_of(rows), {}, (64,), windows=1)[0].reason
+
+
+def test_the_command_says_that_it_is_an_estimate_or_why_there_is_none(tmp_path, capsys, monkeypatch):
+    write_demonstration_run(tmp_path, name="one", method="grpo", steps=4, responses=16)
+    run = ["passk", str(tmp_path / "one"), "--windows", "1", "--k", "8", "64"]
+    assert main(run) == 5
+    assert "no estimate, because" in capsys.readouterr().out
+    monkeypatch.setattr("simko.store.analysis.rollout_pass_at_k.FEWEST_PROBLEMS", 2)
+    assert main(run) == 0
+    out = capsys.readouterr().out
+    assert "an estimate, not a measurement" in out and "measured" in out and "held-out" in out
+    assert main([*run, "--format", "json"]) == 0
+    (window,) = json.loads(capsys.readouterr().out)
+    measured, estimated = window["estimates"]
+    assert measured["low"] is None and measured["measured"]
+    assert estimated["low"] <= estimated["value"] <= estimated["high"]
+    assert main(["passk", str(tmp_path / "one"), "--k", "0"]) == 2
+    assert main(["passk", str(tmp_path / "one"), "--windows", "0"]) == 2
