@@ -153,8 +153,9 @@ def coverage(folder: Path, redraws: int) -> None:
             problem, n, c, success = (data[name][own] for name in ("problem", "n", "c", "success"))
             truth = passes(success)
             gap.append(np.mean([passes(p) for p in data["all"][i]], axis=0) - truth)
-            for name in ("all runs", next(rate for rate in LEARNING_RATES if rate in file.stem)):
-                tallies[name].add(np.bincount(problem, n), np.bincount(problem, c), truth)
+            tallies["all runs"].add(np.bincount(problem, n), np.bincount(problem, c), truth)
+            rate = next(rate for rate in LEARNING_RATES if f"-{rate}-" in file.stem)
+            tallies[rate].rows.append(tallies["all runs"].rows[-1])
             for _ in range(redraws):
                 drawn = rng.binomial(n, success)
                 tallies["drawn anew"].add(np.bincount(problem, n), np.bincount(problem, drawn), truth)

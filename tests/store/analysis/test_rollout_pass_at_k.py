@@ -20,6 +20,13 @@ KS = (1, 4, 8, 64, 256)
 HUGE = 1e9
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Few draws, where it does not matter how good they are."""
+    monkeypatch.setattr("simko.store.analysis.rollout_prior._BURN_IN", 40)
+    monkeypatch.setattr("simko.store.analysis.rollout_prior._KEPT", 40)
+
+
 def drawn(seed, n=8, problems=200, zero=0.1):
     """Rollouts of problems whose logit is normal, but for a share without any success; and their true success."""
     rng = np.random.default_rng(seed)
@@ -119,7 +126,7 @@ def test_problems_that_are_all_alike_are_found_to_be():
     assert draws[:, 1].mean() == pytest.approx(1 - 0.5**8, abs=0.01)
 
 
-def test_within_the_group_it_is_the_unbiased_measurement_and_beyond_never_less():
+def test_within_the_group_it_is_the_unbiased_measurement_and_beyond_never_less(quick):
     n, c, _ = drawn(5)
     found = estimate(n, c, KS)
     assert [e.measured for e in found] == [True, True, True, False, False]
@@ -162,7 +169,7 @@ def groups(steps, per_step, seed=0):
     return [(int(steps[i // per_step]), names[i], int(n[i]), int(c[i])) for i in range(len(n))]
 
 
-def test_a_run_is_cut_into_windows_of_its_own_steps():
+def test_a_run_is_cut_into_windows_of_its_own_steps(quick):
     rows = groups(range(1, 21), FEWEST_PROBLEMS // 10)
     found = over_training(log_of(rows), {}, (8, 64), windows=2)
     assert [(w.first, w.last, w.problems, w.responses) for w in found] == [(1, 10, 100, 800), (11, 20, 100, 800)]
@@ -192,12 +199,13 @@ def test_one_response_per_problem_or_none_gives_no_estimate():
     assert "one response" in over_training(log_of(rows), {}, (64,), windows=1)[0].reason
 
 
-def test_the_command_says_that_it_is_an_estimate_or_why_there_is_none(tmp_path, capsys, monkeypatch):
+def test_the_command_says_that_it_is_an_estimate_or_why_there_is_none(tmp_path, capsys, monkeypatch, quick):
     write_demonstration_run(tmp_path, name="one", method="grpo", steps=4, responses=16)
-    run = ["passk", str(tmp_path / "one"), "--windows", "1", "--k", "8", "64"]
+    run = ["passk", str(tmp_path / "one"), "--windows", "1", "--k", "2", "64"]
     assert main(run) == 5
     assert "no estimate, because" in capsys.readouterr().out
     monkeypatch.setattr("simko.store.analysis.rollout_pass_at_k.FEWEST_PROBLEMS", 2)
+    monkeypatch.setattr("simko.store.analysis.rollout_pass_at_k.MOST_UNJUDGED", 0.5)
     assert main(run) == 0
     out = capsys.readouterr().out
     assert "an estimate, not a measurement" in out and "measured" in out and "held-out" in out
