@@ -50,6 +50,7 @@ class Command:
 COMMANDS = {
     "ls": Command("ls", "every run as it stands"),
     "show": Command("show", "one run at a glance"),
+    "passk": Command("passk", "pass@k beyond the group's size, estimated from training rollouts"),
     "findings": Command("findings", "what is wrong in a run, why, and what to try"),
     "diff": Command("diff", "two runs beside each other"),
     "query": Command("query", "run SQL on the logs of one run or a folder of runs"),

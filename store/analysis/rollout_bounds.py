@@ -1,4 +1,4 @@
-"""What rollouts alone allow of pass@k beyond the size of a group: bounds without any assumption on how hard problems are.
+"""What rollouts alone allow of pass@k beyond the size of a group, whatever the distribution of difficulty.
 
 Each problem has a probability p of a right response, drawn from an unknown distribution G, and c of its n responses are
 right, binomially. Every G whose likelihood is close to the best one is allowed:
@@ -6,10 +6,10 @@ right, binomially. Every G whose likelihood is close to the best one is allowed:
     low, high = min, max of ∫ 1 − (1 − p)^k dG   over G with   log L(G) ≥ max log L − χ²₁(level) / 2
 
 G is any distribution on a fixed grid of p from 0 to 1, so both ends are convex programs, solved by a log barrier. With
-ever more problems the bounds become the sharp ones of the first n moments of G; they stay apart at k > n, since n
+ever more problems the bounds become the sharp ones of the first n moments of G. They stay apart at k > n, since n
 responses tell n moments.
 
-Source: nonparametric mixing distributions, Lindsay 1995; profile likelihood of a functional, Murphy & van der Vaart 2000.
+Source: nonparametric mixing distributions, Lindsay 1995; profile likelihood, Murphy & van der Vaart 2000.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _NEAR_0 = np.geomspace(1e-5, 0.05, 41)
 GRID: Array = np.concatenate([[0.0], _NEAR_0, np.linspace(0.05, 1.0, 58)[1:]])
 """Success probabilities that G may have: dense near 0, where pass@k of a large k is decided."""
 _ROUNDS = 60
+_LAST_MU = 1e-8
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,9 @@ def bounds(counts: Counts, ks: Sequence[int], *, level: float = 0.9) -> list[tup
             float(solved @ _extreme(likelihood, counts.problems, sign * solved, fit, floor)) for sign in (-1, 1)
         )
         result.append((low, high))
-    lows, highs = np.maximum.accumulate(np.clip(result, 0.0, 1.0), axis=0).T  # a barrier stops short of the end by 1e-6
+    gap = _LAST_MU * (len(GRID) + 1)  # how far at most the barrier stops short of an end
+    outer = np.array(result) + np.array([-gap, gap])
+    lows, highs = np.maximum.accumulate(np.clip(outer, 0.0, 1.0), axis=0).T
     return list(zip(lows.tolist(), highs.tolist(), strict=True))
 
 
@@ -125,7 +128,7 @@ def _centre(likelihood: Array, problems: Array, weights: Array) -> Array:
 
 def _extreme(likelihood: Array, problems: Array, solved: Array, weights: Array, floor: float) -> Array:
     """The weights with the largest `solved @ weights` among those with a log-likelihood above the floor."""
-    for mu in np.geomspace(1e-2, 1e-8, 13):
+    for mu in np.geomspace(1e-2, _LAST_MU, 13):
 
         def value(w: Array, mu: float = mu) -> float:
             room = _loglik(likelihood, problems, w) - floor
