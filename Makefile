@@ -18,7 +18,7 @@ demo: .venv/installed
 # busy neighbours a page fades while it waits for its refresh.
 test: lint
 	$(MAKE) --no-print-directory -j2 types fast
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -m 'browser and not slow' tests/e2e
 
 fast: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not browser'

@@ -19,7 +19,7 @@ import simko
 ROOT = Path(__file__).parents[1]
 ROOMS = ("store", "probes", "trainers", "dashboard", "cli")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DISTRIBUTION = {"hydra": "hydra-core", "yaml": "pyyaml"}
+DISTRIBUTION = {"antlr4": "antlr4-python3-runtime", "hydra": "hydra-core", "yaml": "pyyaml"}
 """Modules whose distribution has another name; for all others it is the same but for case, `_` and `-`."""
 EXTRAS = {
     "store": ("s3",),

@@ -140,9 +140,14 @@ def evaluate_all(evaluations: Sequence[Evaluation], engine_for: Callable[[Policy
 
 
 def _run_at(address: str, runs: Path) -> Path | None:
-    """The run at a path, or of a name in the folder of runs; None where there is none."""
+    """The training run at a path, or of a name in the folder of runs; None where there is none."""
     candidates = [Path(address), *([runs / address] if not Path(address).is_absolute() else [])]
-    return next((path for path in candidates if (path / RUN_FILE).is_file()), None)
+    return next((path for path in candidates if (path / RUN_FILE).is_file() and not _holds_evaluations(path)), None)
+
+
+def _holds_evaluations(folder: Path) -> bool:
+    """Whether a folder was made for the evaluations of a policy of no run, after which it is named."""
+    return (folder / RUN_FILE).is_file() and read_run(folder).get("kind") == "evaluation"
 
 
 def _of_run(run_dir: Path, where: Destination, *, base: bool) -> tuple[list[Policy], list[str]]:
@@ -170,7 +175,7 @@ def _of_run(run_dir: Path, where: Destination, *, base: bool) -> tuple[list[Poli
 def _single(address: str, where: Destination) -> Policy:
     """A checkpoint by its folder, file, hub id or built-in name."""
     path = Path(address).expanduser()
-    if not path.exists() and (where.runs / address).is_dir():
+    if not path.exists() and (where.runs / address).is_dir() and not _holds_evaluations(where.runs / address):
         path = where.runs / address  # RUN/checkpoint-20 by the name of the run
     target = str(path) if path.exists() else address
     check_model(target)

@@ -86,6 +86,10 @@ def test_a_policy_of_no_run_gets_a_run_of_its_own(runs, capsys):
     assert "countdown-base  countdown  sampled" in out
     assert main(["ls"]) == 0
     assert "countdown-base" in capsys.readouterr().out
+    drawn = "SELECT count(*), max(file_row_number) FROM read_parquet('{}/samples/*', file_row_number = true)"
+    before = ask(run, drawn.format(run))
+    assert main(["eval", "countdown-base", *SMALL]) == 0  # the same command goes on with it, here with nothing left
+    assert ask(run, drawn.format(run)) == before
 
 
 @pytest.mark.slow

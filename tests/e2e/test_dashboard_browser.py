@@ -181,7 +181,7 @@ def test_no_figure_of_any_page_is_dimmed_or_made_anew(serve, page, tmp_path):
             writer.append()
         page.goto(serve(tmp_path / "runs"))
         writer.start()
-        for name, figures in (("pass@K", 2), ("Entropy", 2), ("Push", 1), ("Health", 1)):
+        for name, figures in (("pass@K", 2), ("Entropy", 2), ("Push", 2), ("Health", 1)):
             page.get_by_role("link", name=name, exact=True).click()
             page.get_by_role("heading", level=2, name=HEADINGS.get(name, name)).first.wait_for()
             page.wait_for_function(f"document.querySelectorAll('.js-plotly-plot .main-svg').length >= 2 * {figures}")
