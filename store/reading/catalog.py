@@ -16,6 +16,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -24,6 +25,7 @@ from ..layout.manifest_file import altered
 from ..layout.schema import TABLES, TableName
 from ..writing.parquet import read_through
 from .loaded_runs import SMALL, Run, largest_k, load_runs, small_rows, vocabularies
+from .view_templates import copy_views, kept_views
 from .views import (
     VIEWS,
     column_types,
@@ -71,18 +73,16 @@ class Catalog:
         self.connection = duckdb.connect(":memory:")
         # DuckDB would draw a bar into stdout, among the rows, when a query takes seconds.
         self.connection.execute("SET enable_progress_bar = false")
-        for name, rows in small_rows(self.runs).items():
-            # Not through Arrow, which loads pandas: `simko ls` would take half as long again.
-            columns = ", ".join(f"unnest(?::{sql_type(f.type)}[]) AS {f.name}" for f in SMALL[name])
-            values = [[row.get(field.name) for row in rows] for field in SMALL[name]]
-            self.connection.execute(f"CREATE TABLE {name} AS SELECT {columns}", values)
+        _make_tables(self.connection, small_rows(self.runs))
         k = largest_k(self.runs)
-        # The views are made on empty relations, which are then replaced: each would open every file once more.
-        for table_name in TABLES:
-            self.connection.execute(f"CREATE VIEW all_{table_name} AS {empty_relation(table_name, k)}")
-        self.connection.execute(texts_relation({}))
-        define_views(self.connection, k, views)
+        # On empty relations, which are then replaced: views on the files would open every one of them once more.
+        _make_relations(self.connection, k)
+        kept = kept_views(k, views, lambda other: _make_views(other, k, views))
+        if kept is None:
+            define_views(self.connection, k, views)
         self.open_files(tables)
+        if kept is not None and not copy_views(self.connection, kept):
+            define_views(self.connection, k, views)
 
     def open_files(self, tables: Sequence[TableName] = TABLES, runs: Sequence[Run] | None = None) -> None:
         """Put `all_<table>` on the files of some runs (all of them), and `texts` where tokens are among the tables.
@@ -219,6 +219,27 @@ class Catalog:
         for relation, column, type_ in rows.fetchall():
             types[relation][column] = type_
         return types
+
+
+def _make_tables(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    for name, rows in tables.items():
+        # Not through Arrow, which loads pandas: `simko ls` would take half as long again.
+        columns = ", ".join(f"unnest(?::{sql_type(f.type)}[]) AS {f.name}" for f in SMALL[name])
+        values = [[row.get(field.name) for row in rows] for field in SMALL[name]]
+        connection.execute(f"CREATE TABLE {name} AS SELECT {columns}", values)
+
+
+def _make_relations(connection: duckdb.DuckDBPyConnection, k: int) -> None:
+    for table_name in TABLES:
+        connection.execute(f"CREATE VIEW all_{table_name} AS {empty_relation(table_name, k)}")
+    connection.execute(texts_relation({}))
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection, k: int, views: Sequence[str]) -> None:
+    """All views on nothing."""
+    _make_tables(connection, small_rows([]))
+    _make_relations(connection, k)
+    define_views(connection, k, views)
 
 
 def open(folder: str | Path | Sequence[str | Path] = "runs") -> duckdb.DuckDBPyConnection:
